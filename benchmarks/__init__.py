@@ -1,0 +1,1 @@
+"""From qrels to figures: BEIR folders, runs, measures, significance. Importing it costs nothing."""

@@ -1,0 +1,1 @@
+"""From files on disk to a committed index. Knows nothing of queries."""

@@ -1,0 +1,337 @@
+"""▶ The main path: walk → read → split → encode → commit. Streamed: memory does not grow with the corpus.
+
+``index_paths`` keeps an index equal to what is on disk under the paths given; ``index_documents`` stores documents that
+a program hands over. Both encode only what the index has no vector for yet, and commit every thousand documents or
+thirty seconds, so that an interrupted run resumes with what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.changes import Changes, find_changes
+from indexer.chunk import split, whole
+from indexer.documents import Document, Passage, passage_digest, searchable
+from indexer.encoders import load_encoder, load_stored_encoder
+from indexer.errors import ModelError, NothingToIndex
+from indexer.format import ENCODER
+from indexer.index import Splitting, base_of, base_setting, check_encoder, create_index, is_index
+from indexer.merge import merge_segments
+from indexer.options import Options
+from indexer.progress import SILENT, Progress
+from indexer.readers.worker import FileRequest, FileResult, ReaderPool
+from indexer.staging import Prepared, SourceFile, document_digest, encode_path
+from indexer.writer import Writer
+
+if TYPE_CHECKING:
+    from indexer.encoders import Encoder
+
+_COMMIT_DOCUMENTS = 1000
+_COMMIT_SECONDS = 30.0
+_ENCODE_PASSAGES = 1024
+
+
+@dataclass(slots=True)
+class BuildReport:
+    """What a run did. Counts are of documents unless their name says otherwise."""
+
+    index: Path
+    generation: int = 0
+    documents: int = 0  # in the index now
+    passages: int = 0
+    files_added: int = 0
+    files_changed: int = 0
+    files_renamed: int = 0
+    files_deleted: int = 0
+    files_unchanged: int = 0
+    files_encoded: int = 0  # files with at least one passage that had to be encoded
+    passages_encoded: int = 0
+    passages_reused: int = 0  # new passages whose vector was there already
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (path, why it could not be read)
+    ignored: list[tuple[str, str]] = field(default_factory=list)  # (path, the rule that leaves it out)
+    notes: list[str] = field(default_factory=list)
+    encode_seconds: float = 0.0
+    seconds: float = 0.0
+    backend: str = ""
+
+
+def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress: Progress = SILENT) -> BuildReport:
+    """Make the index at ``folder`` equal to what is on disk under ``paths``: adds, changes, deletes, renames.
+
+    Only files under ``paths`` are touched. Raises NothingToIndex for paths that are missing or hold nothing readable,
+    MassDeletion when most of what was indexed is gone, IndexBusy, IncompatibleIndex, ModelError, StorageError.
+    """
+    started = time.monotonic()
+    for path in paths:
+        if not path.exists():
+            raise NothingToIndex(f"{path}: no such file or folder (nothing was indexed)")
+    paths = [path.resolve() for path in paths]  # so that a root has one name, however it is spelt
+    report = BuildReport(folder)
+    fresh = not is_index(folder)
+    encoders = _Encoders(folder, options, progress)
+    if fresh:
+        # Before an encoder is loaded or a folder made: is there anything at all?
+        find_changes(paths, paths[0] if paths[0].is_dir() else paths[0].parent, [], options).refuse_if_empty(paths)
+        base_name = options.base or base_setting(folder, paths[0])
+        create_index(folder, encoders.get(), options.splitting or Splitting(), base_name, options.model)
+    with Writer(folder, wait_s=options.wait_s) as writer:
+        encoders.check(writer)
+        base = base_of(folder, writer.settings)
+        progress.start("scan", None, "files")
+        changes = find_changes(paths, base, list(writer.sources()), options, progress)
+        progress.finish()
+        changes.refuse_mass_deletion(allowed=options.allow_mass_delete)
+        for path in paths:
+            writer.add_root(encode_path(changes.name(str(path))))
+        try:
+            _apply(changes, writer, encoders, options, report, progress)
+        finally:
+            report.seconds = time.monotonic() - started
+        _count(writer, report)
+    if fresh and not report.documents:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing is left of an index that would hold nothing
+        reasons = "; ".join(f"{os.path.basename(path)}: {reason}" for path, reason in report.skipped[:3])
+        raise NothingToIndex(f"{paths[0]}: nothing readable in it ({reasons or 'no files'})")
+    return report
+
+
+def index_documents(
+    documents: Iterable[Document],
+    folder: Path,
+    options: Options,
+    progress: Progress = SILENT,
+    *,
+    prune: bool = False,
+) -> BuildReport:
+    """Store documents that a program hands over, each under its ``key``; unchanged ones are left alone.
+
+    A key given twice keeps the last. ``prune`` removes the stored ones that were not given.
+    """
+    started = time.monotonic()
+    report = BuildReport(folder)
+    encoders = _Encoders(folder, options, progress)
+    if not is_index(folder):
+        create_index(folder, encoders.get(), options.splitting or Splitting(), str(folder.absolute()), options.model)
+    with Writer(folder, wait_s=options.wait_s) as writer:
+        encoders.check(writer)
+        known = writer.document_digests()
+        given: set[str] = set()
+        batch = _Batch(writer, encoders, report, progress)
+        progress.start("encode", None, "documents")
+        for document in documents:
+            if document.key in given:
+                batch.flush()
+                batch.commit()  # so that the later one replaces the earlier
+            given.add(document.key)
+            progress.advance(detail=document.key)
+            if known.get(document.key) == document_digest(document):
+                continue
+            batch.add(None, [document])
+        batch.flush()
+        progress.finish()
+        if prune and (gone := known.keys() - given):
+            writer.drop_documents(sorted(gone))
+        batch.commit()
+        merge_segments(writer)
+        report.seconds = time.monotonic() - started
+        _count(writer, report)
+    return report
+
+
+def _apply(
+    changes: Changes, writer: Writer, encoders: _Encoders, options: Options, report: BuildReport, progress: Progress
+) -> None:
+    report.files_unchanged, report.ignored = changes.unchanged, changes.ignored
+    report.skipped += changes.still_skipped
+    for path in changes.deleted:
+        writer.drop(path)
+    for old, renamed in changes.renamed:
+        writer.move(old, renamed)
+    for seen in changes.touched:
+        writer.touch(seen)
+    for skipped in changes.skipped:
+        writer.put(skipped, [])
+        report.skipped.append((os.fsdecode(skipped.path), skipped.skipped or ""))
+    report.files_deleted, report.files_renamed = changes.deleted_documents, len(changes.renamed)
+    batch = _Batch(writer, encoders, report, progress)
+    if changes.to_read:
+        progress.start("index", len(changes.to_read), "files")
+        jobs = options.jobs or min(os.cpu_count() or 1, 4)
+        requests = [FileRequest(path, digest, changes.walked[path].target) for path, digest in changes.to_read]
+        try:
+            with ReaderPool(jobs, timeout_s=options.file_timeout_s, max_bytes=options.max_bytes) as readers:
+                for result in readers.read(requests):
+                    _take(result, changes, batch, report)
+                    progress.advance(detail=os.path.basename(result.path))
+            batch.flush()
+        except KeyboardInterrupt:
+            batch.commit()  # what was encoded is kept; the rest is found missing by the next run
+            raise
+        finally:
+            progress.finish()
+    batch.commit()
+    merge_segments(writer)
+
+
+def _take(result: FileResult, changes: Changes, batch: _Batch, report: BuildReport) -> None:
+    source = changes.source_of(result)
+    if result.unchanged:
+        batch.writer.touch(source)
+        report.files_unchanged += 1
+        return
+    if source.path in changes.known_documents:
+        report.files_changed += 1
+    elif not result.skipped:
+        report.files_added += 1
+    name = os.fsdecode(source.path)
+    if result.skipped:
+        report.skipped.append((name, result.skipped))
+    report.notes += [f"{name}: {note}" for note in result.notes]
+    batch.add(source, list(result.documents))
+
+
+class _Encoders:
+    """Loads the encoder when the first passage needs it: a run that encodes nothing never pays for it."""
+
+    def __init__(self, folder: Path, options: Options, progress: Progress) -> None:
+        self._folder = folder
+        self._options = options
+        self._progress = progress
+        self._encoder: Encoder | None = None
+        self._stored: Encoder | None = None
+        self._writer: Writer | None = None
+
+    def check(self, writer: Writer) -> None:
+        """Bind to an index; refuse a model asked for that is not the index's."""
+        self._writer = writer
+        if self._options.model is not None:
+            encoder = self.get()
+            check_encoder(self._folder, writer.settings, encoder.fingerprint, encoder.name)
+
+    def get(self) -> Encoder:
+        """Return the encoder for passages."""
+        if self._encoder is None:
+            options = self._options
+            model = options.model
+            if model is None and self._writer is not None:
+                model = self._writer.settings["encoder"]["model"]
+            try:
+                encoder = load_encoder(model, backend=options.backend, device=options.device, progress=self._progress)
+                if self._writer is not None:
+                    check_encoder(self._folder, self._writer.settings, encoder.fingerprint, encoder.name)
+            except ModelError as error:
+                if self._writer is None or options.model is not None:
+                    raise
+                self._progress.note(f"{error}; encoding with the index's own copy of the encoder")
+                encoder = self.stored()
+            self._encoder = encoder
+        return self._encoder
+
+    def stored(self) -> Encoder:
+        """Return the index's own encoder, for its tokenizer."""
+        if self._stored is None:
+            if self._writer is None:
+                return self.get()
+            fingerprint = self._writer.settings["encoder"]["fingerprint"]
+            self._stored = load_stored_encoder(self._folder / ENCODER / fingerprint)
+        return self._stored
+
+
+class _Batch:
+    """Collects documents until encoding them together pays, and staged ones until a commit is due."""
+
+    def __init__(self, writer: Writer, encoders: _Encoders, report: BuildReport, progress: Progress) -> None:
+        self.writer = writer
+        self._encoders = encoders
+        self._report = report
+        self._progress = progress
+        self._splitting = Splitting(**writer.settings["splitting"])
+        self._waiting: list[tuple[SourceFile | None, list[tuple[Document, list[Passage]]]]] = []
+        self._waiting_passages = 0
+        self._fresh: dict[bytes, np.ndarray] = {}  # vectors encoded since the last commit
+        self._staged_documents = 0
+        self._committed_at = time.monotonic()
+
+    def add(self, source: SourceFile | None, documents: list[Document]) -> None:
+        """Split a source's documents; encode and commit when enough has come together."""
+        pieces = [(document, self._split(document)) for document in documents]
+        self._waiting.append((source, pieces))
+        self._waiting_passages += sum(len(passages) for _, passages in pieces)
+        if self._waiting_passages >= _ENCODE_PASSAGES:
+            self.flush()
+
+    def _split(self, document: Document) -> list[Passage]:
+        if self._splitting.mode == "whole":
+            return whole(document)
+        tokenizer = self._encoders.stored().tokenizer
+        return split(document, tokenizer, tokens=self._splitting.tokens, overlap=self._splitting.overlap)
+
+    def flush(self) -> None:
+        """Encode what waits and stage it; commit when a thousand documents or thirty seconds are reached."""
+        digests = [
+            [
+                [passage_digest(document.title, p.location.heading, p.text) for p in passages]
+                for document, passages in pieces
+            ]
+            for _, pieces in self._waiting
+        ]
+        texts = {
+            digest: searchable(document.title, passage.location.heading, passage.text)
+            for (_, pieces), of_source in zip(self._waiting, digests, strict=True)
+            for (document, passages), of_document in zip(pieces, of_source, strict=True)
+            for passage, digest in zip(passages, of_document, strict=True)
+            if digest not in self._fresh
+        }
+        known = self.writer.stored_vectors(list(texts))
+        new = [digest for digest in texts if digest not in known]
+        vectors = {**self._fresh, **known}
+        if new:
+            encoder = self._encoders.get()
+            started = time.monotonic()
+            encoded = encoder.encode_passages([texts[digest] for digest in new]).astype(np.float16)
+            self._report.encode_seconds += time.monotonic() - started
+            self._report.backend = encoder.backend
+            fresh = dict(zip(new, encoded, strict=True))
+            vectors |= fresh
+            self._fresh |= fresh
+        unseen = set(new)
+        for (source, pieces), of_source in zip(self._waiting, digests, strict=True):
+            used = {digest for of_document in of_source for digest in of_document}
+            count = sum(len(of_document) for of_document in of_source)
+            self._report.passages_encoded += len(used & unseen)
+            self._report.passages_reused += count - len(used & unseen)
+            self._report.files_encoded += bool(used & unseen)
+            unseen -= used
+            self.writer.put(
+                source, [_prepared(*piece, of, vectors) for piece, of in zip(pieces, of_source, strict=True)]
+            )
+            self._staged_documents += max(len(pieces), 1)
+        self._waiting, self._waiting_passages = [], 0
+        due = time.monotonic() - self._committed_at > _COMMIT_SECONDS
+        if self._staged_documents >= _COMMIT_DOCUMENTS or (due and self._staged_documents):
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what is staged."""
+        if self.writer.staged()[0]:
+            self._report.generation = self.writer.commit()
+        self._fresh, self._staged_documents, self._committed_at = {}, 0, time.monotonic()
+
+
+def _prepared(
+    document: Document, passages: list[Passage], digests: list[bytes], vectors: dict[bytes, np.ndarray]
+) -> Prepared:
+    rows = [vectors[digest] for digest in digests]
+    return Prepared(document, passages, np.stack(rows) if rows else np.empty((0, 0), np.float16))
+
+
+def _count(writer: Writer, report: BuildReport) -> None:
+    report.documents, report.passages, report.generation = writer.count()

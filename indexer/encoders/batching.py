@@ -1,0 +1,155 @@
+"""Texts → token ids → batches of like length → vectors in the order of the texts.
+
+The same for every backend: a Runner only turns a padded batch of ids into rows. Imports numpy and tokenizers alone,
+because the query path comes through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from indexer.encoders.spec import Spec
+from indexer.errors import ModelError
+
+BLOCK = 1024  # texts tokenised and sorted together; the next block is tokenised while the model works on this one
+# Beyond this many characters a token no word is cut short (BERT drops words above 100 characters), and a text of
+# gigabytes costs no more than its beginning.
+CHARACTERS_PER_TOKEN = 128
+SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, from a file name or a broken JSON: no UTF-8 has it
+
+
+class Runner(Protocol):
+    """A model that some library runs. ``run`` may be called from several threads.
+
+    ``token_budget`` is the padded size of a batch that runs fastest, ``multiple`` what lengths are rounded up to.
+    """
+
+    backend: str
+    token_budget: int
+    multiple: int
+
+    def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Turn ids and mask, int64 [texts, tokens], into rows, float [texts, dimension]."""
+        ...
+
+
+class BatchedEncoder:
+    """An Encoder over any Runner. ``folder`` is where its files came from."""
+
+    def __init__(self, spec: Spec, tokenizer: str, runner: Runner, folder: Path) -> None:
+        """Take a tokenizer as JSON text, without truncation and padding."""
+        self.spec = spec
+        self.folder = folder
+        self.name = spec.name
+        self.fingerprint = spec.fingerprint
+        self.dimension = spec.dimension
+        self.max_length = spec.max_length
+        self.backend = runner.backend
+        self._runner = runner
+        self._tokenizer_json = tokenizer
+        self._truncating = Tokenizer.from_str(tokenizer)
+        self._truncating.enable_truncation(spec.max_length)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer without truncation and padding; built at first use, since no query needs it."""
+        return Tokenizer.from_str(self._tokenizer_json)
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode passages, with the model's passage prompt: n texts → float32 [n, dimension], rows of unit length.
+
+        Equal texts are encoded once. Raises ModelError, naming the text's number, when a row has no direction (NaN, 0).
+        """
+        return self._encode(texts, self.spec.passage_prompt)
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode queries, with the model's query prompt: n texts → float32 [n, dimension], rows of unit length."""
+        return self._encode(texts, self.spec.query_prompt)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, without special tokens, prompt and truncation."""
+        encodings = self.tokenizer.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        return [len(encoding) for encoding in encodings]
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+        if isinstance(texts, str):
+            raise TypeError("texts must be a sequence of strings, not one string")
+        limit = self.max_length * CHARACTERS_PER_TOKEN
+        positions: dict[str, int] = {}
+        rows = np.fromiter(
+            (positions.setdefault(_encodable(prompt + text[:limit]), len(positions)) for text in texts),
+            np.int64,
+            len(texts),
+        )
+        distinct = list(positions)
+        vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
+        for start, ids in self._tokenised(distinct):
+            for batch in _batches([len(row) for row in ids], self._runner.token_budget, self._runner.multiple):
+                vectors[start + batch] = self._run([ids[row] for row in batch])
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        # written so that NaN counts as unsound: every comparison with it is false
+        unsound = np.flatnonzero(~((norms[:, 0] > 1e-6) & (norms[:, 0] < np.inf)))
+        if len(unsound):
+            number = int(np.flatnonzero(rows == unsound[0])[0])
+            raise ModelError(
+                f"{self.name} ({self.backend}) gives no usable vector for text {number} of {len(texts)} "
+                f"({texts[number]!r:.80}); try --backend onnx, or another model"
+            )
+        vectors /= norms
+        return vectors[rows] if len(distinct) < len(texts) else vectors
+
+    def _tokenised(self, texts: list[str]) -> Iterator[tuple[int, list[list[int]]]]:
+        starts = range(0, len(texts), BLOCK)
+        if len(starts) <= 1:
+            yield from ((start, self._ids(texts)) for start in starts)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as ahead:
+            coming = ahead.submit(self._ids, texts[:BLOCK])
+            for start in starts:
+                ids = coming.result()
+                following = start + BLOCK
+                coming = ahead.submit(self._ids, texts[following : following + BLOCK])
+                yield start, ids
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        if len(texts) == 1:  # no thread pool for a query
+            return [self._truncating.encode(texts[0]).ids]
+        return [encoding.ids for encoding in self._truncating.encode_batch_fast(texts)]
+
+    def _run(self, batch: list[list[int]]) -> np.ndarray:
+        multiple = self._runner.multiple
+        longest = max(1, max(map(len, batch)))
+        width = min(-(-longest // multiple) * multiple, max(longest, self.max_length))
+        ids = np.full((len(batch), width), self.spec.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : max(1, len(tokens))] = 1  # without special tokens "" has none, and attention to nothing is NaN
+        vectors = self._runner.run(ids, mask)
+        if vectors.shape != (len(batch), self.dimension):
+            expected = (len(batch), self.dimension)
+            raise ModelError(f"{self.name} ({self.backend}) gives vectors of shape {vectors.shape}, not {expected}")
+        return vectors
+
+
+def _batches(lengths: list[int], token_budget: int, multiple: int) -> Iterator[np.ndarray]:
+    """Cut rows, longest first, into batches of at most ``token_budget`` padded tokens (one row at least)."""
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        width = -(-max(1, lengths[order[start]]) // multiple) * multiple
+        count = max(1, token_budget // width)
+        yield order[start : start + count]
+        start += count
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else SURROGATES.sub("\ufffd", text)

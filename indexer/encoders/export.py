@@ -1,0 +1,256 @@
+"""A sentence-transformers model → three ONNX graphs with pooling and normalisation inside, kept in the user's cache.
+
+`passages.onnx` is exact (float32), `query.onnx` small (8-bit weights), `mixed.onnx` for OpenVINO (8-bit feed-forward
+layers). All take input_ids and attention_mask, int64
+[texts, tokens], and give `embedding`, float32 [texts, dimension], rows of unit length. The only module that loads
+sentence-transformers; `torch.py` borrows its ``load_modules``.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexer.encoders import cache, spec
+from indexer.encoders.batching import BatchedEncoder
+from indexer.encoders.model_folder import ModelFolder
+from indexer.encoders.onnx import OnnxRunner
+from indexer.encoders.spec import Spec
+from indexer.errors import ModelError
+from indexer.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+PASSAGES = "passages.onnx"
+QUERY = "query.onnx"
+MIXED = "mixed.onnx"
+TOKENIZER = "tokenizer.json"
+OPSET = 17
+REVISION = 2  # raise it when the graphs change, so that caches are made anew
+LARGEST_BYTES = 1_900_000_000  # protobuf ends at 2 GiB, and weights outside the graph are never loaded
+EXACT = 0.9999  # least cosine of the float32 graph with torch
+INTERCHANGEABLE = 0.999  # least cosine of the query graph: what the Encoder seam promises
+SAMPLES = (
+    "How do retries back off?",
+    "Retries wait twice as long after each failure, up to a minute, with a random part so that clients do not meet.",
+    "Zürich, Ελλάδα, Москва, 東京: naïve café déjà-vu — 100 % of 3.14159 €",
+    "def encode(texts): return [model(text) for text in texts]  # O(n)",
+    "The mitochondrion is the powerhouse of the cell. " * 12,
+    "Apple pie is baked from apples, butter, sugar and flour; serve it warm. The recipe is older than the country. "
+    * 40,
+)
+
+
+def prepare(folder: ModelFolder, root: Path, progress: Progress = SILENT) -> tuple[Spec, Path]:
+    """Give the encoder's spec and the cache folder with its graphs, exporting them when they are not there yet.
+
+    Raises ModelError when the model cannot be loaded, expressed as a graph, or when the graph disagrees with torch.
+    """
+    key = f"{REVISION}|{folder.key}"
+    known = cache.recall(root, "folders", key)
+    if known is not None:
+        prepared = root / f"{known.get('fingerprint')}-{REVISION}"
+        try:
+            found, files = spec.read(prepared)
+            if all((prepared / name).stat().st_size == entry.get("size_bytes") for name, entry in files.items()):
+                return replace(found, name=folder.name), prepared
+        except (ModelError, OSError):
+            pass  # half gone: some cleaner's work, and as good as absent
+        shutil.rmtree(prepared, ignore_errors=True)
+    progress.note(f"preparing {folder.name} once for this machine")
+    # eager attention exports as plain MatMul and Softmax, which ONNX Runtime and OpenVINO fuse again
+    model = load_modules(folder, attention="eager")
+    described, tokenizer = describe(folder, model)
+    prepared = root / f"{described.fingerprint}-{REVISION}"
+    if not prepared.exists():
+        try:
+            cache.create_folder(prepared, lambda target: _fill(target, described, tokenizer, model, progress))
+        except OSError as error:
+            raise ModelError(
+                f"{prepared}: cannot keep the prepared encoder ({error.strerror or error}); "
+                "free some space or set XDG_CACHE_HOME"
+            ) from None
+    cache.remember(root, "folders", key, {"fingerprint": described.fingerprint})
+    return described, prepared
+
+
+def load_modules(folder: ModelFolder, *, device: str = "cpu", attention: str | None = None) -> SentenceTransformer:
+    """Load a vetted folder by sentence-transformers, in float32, offline, running no code of the folder's.
+
+    ``attention`` names an implementation of transformers', None the one it thinks best. Raises ModelError.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # it counts tensors on stderr, past every caller
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return SentenceTransformer(
+                str(folder.path),
+                device=device,
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
+            ).eval()
+        except Exception as error:  # whatever a foreign folder makes the libraries raise is its own fault
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{folder.path}: sentence-transformers cannot load it ({reason[:200]})") from error
+
+
+def describe(folder: ModelFolder, model: SentenceTransformer) -> tuple[Spec, str]:
+    """Say what the loaded model is, and give its tokenizer as JSON, without truncation and padding."""
+    tokenizer, digest = _tokenizer(folder, model)
+    pooling = [module for module in model if type(module).__name__ == "Pooling"]
+    if len(pooling) != 1:
+        raise ModelError(f"{folder.path}: has no single Pooling module")
+    mode = pooling[0].pooling_mode
+    prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
+    query_prompt = prompts.get("query", "")
+    # sentence-transformers adds an empty "document" prompt, and encode_document then never finds a model's "passage"
+    passage_prompt = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), "")
+    if not pooling[0].include_prompt and (query_prompt or passage_prompt):
+        raise ModelError(f"{folder.path}: pools without its prompt's tokens, which is not supported")
+    unknown = Spec(
+        name=folder.name,
+        fingerprint="",
+        dimension=int(model.get_embedding_dimension() or 0),
+        max_length=int(min(model.max_seq_length or 512, 32_768)),  # some tokenizers say 10^30
+        pad_id=int(getattr(model.tokenizer, "pad_token_id", None) or 0),
+        pooling=mode if isinstance(mode, str) else "+".join(mode),
+        normalised=any(type(module).__name__ == "Normalize" for module in model),
+        query_prompt=query_prompt,
+        passage_prompt=passage_prompt,
+    )
+    return replace(unknown, fingerprint=identify(unknown, folder.weights(), folder.architecture(), digest)), tokenizer
+
+
+def identify(described: Spec, weights: dict[str, str], architecture: dict[str, object], tokenizer: str) -> str:
+    """Give the fingerprint of a model: everything its vectors depend on, and not its name."""
+    return spec.fingerprint(
+        {
+            "weights": weights,
+            "architecture": architecture,
+            "tokenizer": tokenizer,
+            "pooling": described.pooling,
+            "normalised": described.normalised,
+            "query_prompt": described.query_prompt,
+            "passage_prompt": described.passage_prompt,
+            "max_length": described.max_length,
+            "dimension": described.dimension,
+        }
+    )
+
+
+def _tokenizer(folder: ModelFolder, model: SentenceTransformer) -> tuple[str, str]:
+    from tokenizers import Tokenizer
+
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"{folder.path}: its tokenizer has no fast version (tokenizer.json)")
+    expected = Tokenizer.from_str(backend.to_str())
+    expected.no_truncation()
+    expected.no_padding()
+    place = folder.modules[0][1]
+    path = folder.path / place / TOKENIZER
+    if path.exists():
+        own = Tokenizer.from_file(str(path))
+        own.no_truncation()
+        own.no_padding()
+        # the folder's own file keeps the fingerprint free of the library's version, unless sentence-transformers
+        # reads it otherwise (do_lower_case adds a normaliser)
+        if [own.encode(text).ids for text in SAMPLES] == [expected.encode(text).ids for text in SAMPLES]:
+            return own.to_str(), folder.hashes[str(Path(place) / TOKENIZER)]
+    text = expected.to_str()
+    return text, spec.fingerprint({"tokenizer": text})
+
+
+def _fill(target: Path, described: Spec, tokenizer: str, model: SentenceTransformer, progress: Progress) -> None:
+    from indexer.encoders.quantise import quantise, quantise_feed_forward
+
+    (target / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+    _export(model, target / PASSAGES)
+    expected = model.encode(list(SAMPLES), prompt="", normalize_embeddings=True, show_progress_bar=False)
+    least = _agreement(target / PASSAGES, described, tokenizer, expected)
+    if least < EXACT:
+        raise ModelError(
+            f"{described.name}: its ONNX graph disagrees with torch (cosine {least:.4f}); this model is not supported"
+        )
+    quantise(target / PASSAGES, target / QUERY)
+    least = _agreement(target / QUERY, described, tokenizer, expected)
+    if least < INTERCHANGEABLE:
+        progress.note(
+            f"{described.name}: 8-bit weights change its vectors (cosine {least:.4f}); the exact graph is kept instead"
+        )
+        (target / QUERY).unlink()
+        (target / QUERY).hardlink_to(target / PASSAGES)
+    quantise_feed_forward(target / PASSAGES, target / MIXED)  # judged where it runs, by choose.py
+    files = {
+        name: {"size_bytes": (target / name).stat().st_size, "sha256": cache.sha256_of(target / name)}
+        for name in (PASSAGES, QUERY, MIXED, TOKENIZER)
+    }
+    (target / spec.FILE_NAME).write_text(described.to_json(files), encoding="utf-8")
+
+
+def _agreement(graph: Path, described: Spec, tokenizer: str, expected: np.ndarray) -> float:
+    candidate = replace(described, query_prompt="", passage_prompt="")
+    vectors = BatchedEncoder(candidate, tokenizer, OnnxRunner(graph.read_bytes()), graph.parent).encode_passages(
+        SAMPLES
+    )
+    return float((vectors * expected).sum(axis=1).min())
+
+
+def _export(model: SentenceTransformer, path: Path) -> None:
+    import torch
+
+    size_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if size_bytes > LARGEST_BYTES:
+        raise ModelError(
+            f"the model has {size_bytes / 1e9:.1f} GB of weights; one graph file holds {LARGEST_BYTES / 1e9:.1f} GB"
+        )
+
+    class Graph(torch.nn.Module):  # type: ignore[misc]  # mypy follows no import into torch
+        """input_ids, attention_mask → unit vectors, as one module that can be traced."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = torch.nn.ModuleList(list(model))
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            features = {"input_ids": input_ids, "attention_mask": attention_mask}
+            for step in self.steps:
+                features = step(features)
+            return torch.nn.functional.normalize(features["sentence_embedding"], p=2, dim=1)
+
+    ids = torch.randint(4, 1000, (2, 11))
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0  # a ragged batch, or the tracer may drop the mask
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                Graph().eval(),
+                (ids, mask),
+                str(path),
+                input_names=["input_ids", "attention_mask"],
+                output_names=["embedding"],
+                dynamic_axes={
+                    "input_ids": {0: "texts", 1: "tokens"},
+                    "attention_mask": {0: "texts", 1: "tokens"},
+                    "embedding": {0: "texts"},
+                },
+                opset_version=OPSET,
+                dynamo=False,  # the other exporter needs onnxscript, and its graph is no faster
+            )
+        except Exception as error:  # the tracer meets any model's code
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"the model cannot be expressed as an ONNX graph ({reason[:200]})") from error

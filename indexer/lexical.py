@@ -1,0 +1,200 @@
+"""Postings: one complete tantivy folder a generation, and BM25 over it. Knows nothing of vectors or SQLite.
+
+tantivy has a commit point of its own (``meta.json``). So that SQLite stays the only one, a write never touches the
+folder that readers use: the next generation's folder is a clone by hard links (tantivy's files are immutable), to
+which this commit's segment is added. User text never enters tantivy's query parser, which deep nesting crashes: it is
+analysed, and a boolean query of terms is built.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from indexer.errors import DamagedIndex, StorageError
+
+_HEAP_BYTES = 64 << 20
+_LOCK_ATTEMPTS = 200
+MUTABLE = ("meta.json", ".managed.json")
+_ID, _BODY = "passage", "body"
+MAX_TERMS = 256
+
+
+def analyser() -> tantivy.TextAnalyzer:
+    """Build the analysis that tantivy calls ``en_stem``: words, at most 40 bytes, lower case, English stems."""
+    return (
+        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+        .filter(tantivy.Filter.remove_long(40))
+        .filter(tantivy.Filter.lowercase())
+        .filter(tantivy.Filter.stemmer("English"))
+        .build()
+    )
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_integer_field(_ID, stored=False, indexed=True, fast=True)
+    builder.add_text_field(_BODY, stored=False, tokenizer_name="en_stem", index_option="position")
+    return builder.build()
+
+
+def clone(source: Path, target: Path) -> None:
+    """Make ``target`` a private copy of a generation: immutable files hard-linked, the two JSON files copied."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.name.endswith(".lock"):
+            continue
+        if path.name in MUTABLE:
+            shutil.copyfile(path, target / path.name)
+            continue
+        try:
+            os.link(path, target / path.name)
+        except OSError:  # a file system without hard links, or too many of them
+            shutil.copyfile(path, target / path.name)
+
+
+def write_postings(folder: Path, removed: Iterable[int], added: Iterable[tuple[int, str]]) -> None:
+    """Remove passages from the postings in ``folder`` and add others (id, searchable text); made where missing.
+
+    One thread and one tantivy commit, so that the same input gives the same files.
+    """
+    if not folder.exists():
+        folder.mkdir()
+    try:
+        _write(folder, removed, added)
+    except ValueError as error:  # tantivy has no other error
+        raise StorageError(
+            f"{folder}: writing the postings failed: {error} (the last committed state is intact; "
+            "free some space or fix the permissions, then run the same command again)"
+        ) from error
+
+
+def _write(folder: Path, removed: Iterable[int], added: Iterable[tuple[int, str]]) -> None:
+    index = tantivy.Index(_schema(), path=str(folder))
+    writer = index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+    for passage in removed:
+        writer.delete_documents_by_term(_ID, passage)
+    for passage, text in added:
+        document = tantivy.Document()
+        document.add_integer(_ID, passage)
+        document.add_text(_BODY, text)
+        writer.add_document(document)
+    writer.commit()
+    writer.wait_merging_threads()
+    index.reload()
+    writer = _second_writer(index)  # a waited-for writer is spent; this one only cleans up
+    writer.garbage_collect_files()
+    writer.wait_merging_threads()
+
+
+def _second_writer(index: tantivy.Index) -> tantivy.IndexWriter:
+    """Open a writer after another one: tantivy's threads may let go of its lock a moment after they were waited for."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            return index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        except ValueError as error:
+            if "LockBusy" not in str(error):
+                raise
+            time.sleep(0.01)
+    return index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+
+
+class Postings:
+    """One generation's postings, opened for reading; it keeps answering after its files are unlinked."""
+
+    def __init__(self, folder: Path) -> None:
+        place = folder
+        if not os.access(folder, os.W_OK):
+            place = self._link_elsewhere(folder)
+        try:
+            self._index = tantivy.Index.open(str(place))
+        except (ValueError, OSError) as error:
+            raise DamagedIndex(
+                f"{folder}: the postings do not open (searchengine verify --repair makes them again): {error}"
+            ) from error
+        self._index.config_reader(reload_policy="Manual")
+        self._searcher = self._index.searcher()
+        self._analyser = analyser()
+
+    def _link_elsewhere(self, folder: Path) -> Path:
+        """Tantivy takes a lock file to open an index: where none can be made, a temporary folder of links takes it."""
+        place = Path(tempfile.mkdtemp(prefix="searchengine-"))
+        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        for path in folder.iterdir():
+            if path.name in MUTABLE:
+                shutil.copyfile(path, place / path.name)
+            elif not path.name.endswith(".lock"):
+                (place / path.name).symlink_to(path.resolve())
+        return place
+
+    def __len__(self) -> int:
+        """Count the live passages."""
+        return int(self._searcher.num_docs)
+
+    def terms(self, text: str) -> list[str]:
+        """Analyse a text as the postings were: its terms in order, repetitions included."""
+        return list(self._analyser.analyze(text))
+
+    def search(
+        self, terms: Sequence[str], count: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rank passages by BM25 (k1 1.2, b 0.75): (passage ids int64 [k], scores float32 [k]).
+
+        Best first, ties by passage id. A term counts as often as it is repeated; terms past the first 256 different
+        ones are left out. ``allowed`` [m] holds the passage ids that may appear, ascending; None allows all.
+        """
+        query = self._query(terms)
+        if query is None or count < 1 or (allowed is not None and not len(allowed)):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if allowed is not None and len(allowed) <= 10_000:
+            only = tantivy.Query.term_set_query(self._index.schema, _ID, allowed.tolist())
+            unscored = tantivy.Query.const_score_query(only, 0.0)
+            query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, unscored)])
+            allowed = None
+        limit = count
+        while True:
+            passages, scores, exhausted = self._fetch(query, limit)
+            if allowed is not None:
+                places = np.minimum(np.searchsorted(allowed, passages), len(allowed) - 1)
+                kept = allowed[places] == passages
+                passages, scores = passages[kept], scores[kept]
+            if len(passages) >= count or exhausted:
+                break
+            limit *= 4  # a wide filter: most of a longer list passes it
+        order = np.lexsort((passages, -scores))[:count]
+        return passages[order], scores[order]
+
+    def _fetch(self, query: tantivy.Query, limit: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        hits = self._searcher.search(query, limit, count=False).hits
+        scores = np.fromiter((score for score, _ in hits), np.float32, len(hits))
+        ids = self._searcher.fast_field_values(_ID, [address for _, address in hits])
+        return np.array(ids, dtype=np.int64), scores, len(hits) < limit
+
+    def _query(self, terms: Sequence[str]) -> tantivy.Query | None:
+        counted = list(Counter(terms).items())[:MAX_TERMS]
+        clauses = []
+        for term, times in counted:
+            clause = tantivy.Query.term_query(self._index.schema, _BODY, term, index_option="freq")
+            clauses.append(
+                (tantivy.Occur.Should, tantivy.Query.boost_query(clause, float(times)) if times > 1 else clause)
+            )
+        return tantivy.Query.boolean_query(clauses) if clauses else None
+
+    def document_frequency(self, term: str) -> int:
+        """Count the passages that hold a term (an analysed one)."""
+        return int(self._searcher.doc_freq(_BODY, term))
+
+    def passage_ids(self) -> np.ndarray:
+        """List the ids of all live passages, ascending: what ``verify`` compares with the catalog."""
+        hits = self._searcher.search(tantivy.Query.all_query(), max(len(self), 1), count=False).hits
+        ids = self._searcher.fast_field_values(_ID, [address for _, address in hits])
+        return np.sort(np.array(ids, dtype=np.int64))

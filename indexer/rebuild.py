@@ -1,0 +1,67 @@
+"""Index everything anew, beside the old index, and put the new one in its place in one step.
+
+For another model, another passage size, or a catalog that is beyond repair. The old index answers until the new one is
+whole; an interrupted rebuild leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.build import BuildReport, index_paths
+from indexer.durable import sync_folder
+from indexer.errors import NothingToIndex
+from indexer.index import Splitting, base_of
+from indexer.options import Options
+from indexer.progress import SILENT, Progress
+from indexer.writer import Writer
+
+_AT_FDCWD = -100
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+
+
+def rebuild(paths: Sequence[Path], folder: Path, options: Options, progress: Progress = SILENT) -> BuildReport:
+    """Build the index at ``folder`` anew, with all its roots and ``paths``, and swap the two; the old one is removed.
+
+    ``options.splitting`` None keeps how the index splits; ``options.model`` None takes the default model.
+
+    Raises NothingToIndex where the index holds documents that no file can give again.
+    """
+    with Writer(folder, wait_s=options.wait_s) as old:
+        if old.document_digests():
+            raise NothingToIndex(
+                f"{folder}: holds documents that a program handed over, which no file gives again "
+                "(hand them over once more, to a new index)"
+            )
+        base = base_of(folder, old.settings)
+        stored = (base / os.fsdecode(path) for path in old.roots())
+        roots = list(dict.fromkeys(path.resolve() for path in (*stored, *paths)))
+        splitting = options.splitting or Splitting(**old.settings["splitting"])
+        options = replace(options, splitting=splitting, base=old.settings["base"])
+        fresh = folder.with_name(f"{folder.name}.rebuild")
+        shutil.rmtree(fresh, ignore_errors=True)  # of a rebuild that was interrupted
+        try:
+            report = index_paths(roots, fresh, options, progress)
+            _exchange(fresh, folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    report.index = folder
+    return report
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Swap two folders at one instant; where the file system cannot, by two renames."""
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(fresh), os.fsencode(folder)
+    if library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE) == 0:
+        return
+    aside = folder.with_name(f"{folder.name}.old")
+    folder.rename(aside)
+    fresh.rename(folder)
+    aside.rename(fresh)

@@ -1,0 +1,130 @@
+"""The public calls behind ``searchengine.open``, ``searchengine.index`` and ``searchengine.index_documents``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.index import Splitting, find_index, is_index, place_for
+from indexer.progress import SILENT, Progress
+from searchengine.engine import Searcher
+
+if TYPE_CHECKING:
+    from indexer.documents import Document
+    from indexer.verify import Finding
+
+type_of_path = str | os.PathLike[str]
+
+
+def open(path: type_of_path = ".") -> Searcher:
+    """Open an index for searching: its own folder, or any folder at or below the one it indexes.
+
+    Raises NoIndex, IncompatibleIndex, DamagedIndex.
+    """
+    return Searcher(find_index(Path(path)))
+
+
+def index(
+    paths: type_of_path | Sequence[type_of_path],
+    *,
+    index: type_of_path | None = None,
+    model: str | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    jobs: int | None = None,
+    exclude: Sequence[str] = (),
+    max_file_bytes: int | None = None,
+    passage_tokens: int | None = None,
+    overlap: int | None = None,
+    allow_mass_delete: bool = False,
+    rebuild: bool = False,
+    wait_s: float = 0.0,
+    progress: Progress = SILENT,
+) -> Searcher:
+    """Create or update the index of folders and files, and open it; ``.report`` says what was done.
+
+    Only what changed is read, only passages without a vector are encoded. ``passage_tokens`` and ``overlap`` count for
+    a new index. ``rebuild`` indexes everything anew beside the old index, for another model or passage size, and puts
+    it in its place when it is whole.
+    Raises NothingToIndex, MassDeletion, IndexBusy, IncompatibleIndex, ModelError, StorageError.
+    """
+    from indexer.build import index_paths
+    from indexer.options import Options
+    from indexer.walk import MAX_BYTES
+
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    roots = [Path(path) for path in several]
+    folder = Path(index) if index is not None else place_for(roots)
+    splitting = None
+    if passage_tokens is not None or overlap is not None:
+        default = Splitting()
+        splitting = Splitting(
+            tokens=default.tokens if passage_tokens is None else passage_tokens,
+            overlap=default.overlap if overlap is None else overlap,
+        )
+    options = Options(
+        model=model,
+        backend=backend,
+        device=device,
+        jobs=jobs,
+        exclude=exclude,
+        max_bytes=MAX_BYTES if max_file_bytes is None else max_file_bytes,
+        splitting=splitting,
+        allow_mass_delete=allow_mass_delete,
+        wait_s=wait_s,
+    )
+    if rebuild and is_index(folder):
+        from indexer.rebuild import rebuild as build_anew
+
+        report = build_anew(roots, folder, options, progress)
+    else:
+        report = index_paths(roots, folder, options, progress)
+    return Searcher(folder, report)
+
+
+def index_documents(
+    documents: Iterable[Document],
+    index: type_of_path,
+    *,
+    model: str | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    passages: str = "structure",
+    prune: bool = False,
+    wait_s: float = 0.0,
+    progress: Progress = SILENT,
+) -> Searcher:
+    """Store documents of your own, each under its key, and open the index; ``.report`` says what was done.
+
+    ``passages``: "structure" splits each document, "whole" keeps it as one passage (cut by the encoder's window).
+    Unchanged documents are left alone; ``prune`` removes the stored ones that were not given.
+    """
+    from indexer.build import index_documents
+    from indexer.options import Options
+
+    options = Options(model=model, backend=backend, device=device, splitting=Splitting(mode=passages), wait_s=wait_s)
+    report = index_documents(documents, Path(index), options, progress, prune=prune)
+    return Searcher(Path(index), report)
+
+
+def status(path: type_of_path = ".") -> dict[str, Any]:
+    """Describe an index: counts, encoder, generation, bytes on disk, what was skipped and why."""
+    from indexer.status import describe
+
+    return describe(find_index(Path(path)))
+
+
+def verify(path: type_of_path = ".", *, quick: bool = False) -> list[Finding]:
+    """Check every file of an index and list what is not as it was written; ``quick`` reads sizes and counts."""
+    from indexer.verify import verify
+
+    return verify(find_index(Path(path)), quick=quick)
+
+
+def optimize(path: type_of_path = ".", *, wait_s: float = 0.0) -> int:
+    """Merge all segments, write the postings anew without what was removed; return how many segments were merged."""
+    from indexer.merge import optimize
+
+    return optimize(find_index(Path(path)), wait_s=wait_s)

@@ -1,0 +1,56 @@
+"""`searchengine query`: ask the index."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import searchengine
+from searchengine import render
+from searchengine.commands.options import index_option, json_option, located
+
+
+@click.command()
+@click.argument("text")
+@index_option
+@click.option("-k", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Hits to show.")
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "dense", "bm25"]),
+    default="hybrid",
+    show_default=True,
+    help="By meaning and words, by meaning, by words.",
+)
+@click.option("--where", help="Keep only matching documents, such as 'path:docs/** ext:pdf modified:>2024-01-01'.")
+@click.option("--all-passages", is_flag=True, help="Show every passage, not the best of each document.")
+@click.option(
+    "--fusion",
+    type=click.Choice(["convex", "rrf"]),
+    default="convex",
+    show_default=True,
+    help="How hybrid joins its two lists: weighted min-max scores, or reciprocal ranks.",
+)
+@click.option("--explain", is_flag=True, help="Show what each retriever gave a hit.")
+@json_option
+def query(
+    text: str,
+    index: Path | None,
+    count: int,
+    mode: str,
+    where: str | None,
+    all_passages: bool,
+    fusion: str,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Search the index for TEXT."""
+    with searchengine.open(located(index)) as searcher:
+        answer = searcher.answer(text, count, mode=mode, where=where, all_passages=all_passages, fusion=fusion)
+        for note in answer.notes:
+            render.note(note)
+        if as_json:
+            click.echo(render.json(answer.hits))
+        elif answer.hits:
+            click.echo(render.hits(answer, searcher.analyse, render.style_of(sys.stdout), explain=explain))

@@ -1,0 +1,48 @@
+"""`searchengine status`: what an index holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from searchengine import render
+from searchengine.commands.options import index_option, json_option, located
+
+
+@click.command()
+@index_option
+@click.option("--skipped", is_flag=True, help="Name every file that gave no document, with its reason.")
+@json_option
+def status(index: Path | None, skipped: bool, as_json: bool) -> None:
+    """Say what the index holds."""
+    from indexer.index import find_index
+    from indexer.status import describe
+
+    state = describe(find_index(located(index)))
+    if as_json:
+        click.echo(render.json(state))
+        return
+    encoder = state["encoder"]
+    rows = [
+        ("index", state["index"]),
+        ("indexes", ", ".join(state["roots"]) or "documents handed over by a program"),
+        ("documents", f"{state['documents']:,} in {render.counted(state['passages'], 'passage')}"),
+        (
+            "skipped",
+            f"{render.counted(len(state['skipped']), 'file')}"
+            + (" (--skipped names them)" if state["skipped"] and not skipped else ""),
+        ),
+        ("encoder", f"{encoder['name']}, {encoder['dimension']} dimensions, {encoder['fingerprint'][:12]}"),
+        (
+            "generation",
+            f"{state['generation']} ({render.counted(state['segments'], 'segment')}, {state['dead_rows']} dead rows)",
+        ),
+        ("on disk", render.size(state["size_bytes"])),
+        ("updated", state["updated"]),
+        ("format", str(state["format"])),
+    ]
+    click.echo(render.table(rows))
+    if skipped:
+        for entry in state["skipped"]:
+            click.echo(render.clean(f"{entry['path']}: {entry['reason']}"))

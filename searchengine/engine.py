@@ -1,0 +1,230 @@
+"""▶ The main path of a query: parse → filter → retrieve → fuse → one passage a document → fetch."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexer.errors import UsageError
+from indexer.format import ENCODER
+from indexer.index import base_of
+from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
+from searchengine import filters, query, retrieve
+from searchengine.fusion import FUSIONS
+from searchengine.hits import Answer, Candidates, Hit, Ranking
+
+if TYPE_CHECKING:
+    from tantivy import TextAnalyzer
+
+    from indexer.build import BuildReport
+    from indexer.encoders import Encoder
+
+MODES = ("hybrid", "dense", "bm25")
+DEPTH = 1000
+MAX_K = 10_000
+
+
+class Searcher:
+    """An index opened for searching. Threads may share it; every call answers from the newest generation.
+
+    ``report`` says what the build did, where ``index`` opened this.
+    """
+
+    def __init__(self, folder: Path, report: BuildReport | None = None) -> None:
+        self.folder = folder
+        self.report = report
+        self._snapshot = Snapshot(folder)
+        self._encoders: dict[str, Encoder] = {}
+        self._lock = threading.RLock()  # one connection, one transaction at a time
+
+    def __enter__(self) -> Searcher:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the catalog."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the catalog."""
+        self._snapshot.close()
+
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        mode: str = "hybrid",
+        where: str | None = None,
+        all_passages: bool = False,
+        fusion: str = "convex",
+    ) -> list[Hit]:
+        """Find the ``k`` best hits for a question in plain words.
+
+        ``mode``: "hybrid", "dense" or "bm25"; ``where``: a filter such as "path:docs/** ext:pdf"; one passage a
+        document unless ``all_passages``; ``fusion``: "convex" (min-max, 0.6 dense) or "rrf".
+        Raises UsageError for an empty text, k below 1 or above 10,000, an unknown mode or filter.
+        """
+        return self.answer(text, k, mode=mode, where=where, all_passages=all_passages, fusion=fusion).hits
+
+    def answer(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        mode: str = "hybrid",
+        where: str | None = None,
+        all_passages: bool = False,
+        fusion: str = "convex",
+    ) -> Answer:
+        """Find hits as ``search`` does, and say what the user should know about how they were found."""
+        _check(k, mode, fusion)
+        parsed = query.parse(text)
+        condition = None if where is None else filters.parse(where)
+        with self._lock, self._snapshot.reading() as generation:
+            notes = list(parsed.notes)
+            allowed = None
+            if condition is not None:
+                allowed = retrieve.Allowed(generation, condition.documents(self._snapshot))
+            terms = self._terms(generation, parsed.text, mode, notes)
+            depth = max(DEPTH, k)
+            dense, lexical, fused = self._retrieve(generation, parsed.text, terms, depth, mode, fusion, allowed)
+            documents = documents_of(generation.segments, fused.passages)
+            kept = np.arange(len(fused)) if all_passages else _first_of_each(documents)
+            chosen = Candidates(fused.passages[kept[:k]], fused.scores[kept[:k]])
+            searched = sum(len(segment.passages) - len(segment.dead) for segment in generation.segments)
+            if allowed is not None:
+                searched = len(allowed.passages)
+            if not len(chosen):
+                notes.append(_why_nothing(searched, where, mode))
+            stored = self._snapshot.passages(chosen.passages.tolist())
+            base = base_of(self.folder, generation.settings)
+            by_dense, by_words = dense.score_of(chosen.passages), lexical.score_of(chosen.passages)
+            hits = [
+                _hit(rank, passage, float(score), base, float(cosine), float(bm25))
+                for rank, (passage, score, cosine, bm25) in enumerate(
+                    zip(stored, chosen.scores, by_dense, by_words, strict=True), start=1
+                )
+            ]
+        return Answer(hits, terms, searched, notes)
+
+    def rank(self, text: str, k: int = 1000, *, mode: str = "hybrid", fusion: str = "convex") -> Ranking:
+        """Rank documents without fetching their texts: the ``k`` best by their best passage."""
+        _check(k, mode, fusion)
+        parsed = query.parse(text)
+        with self._lock, self._snapshot.reading() as generation:
+            terms = self._terms(generation, parsed.text, mode, [])
+            _, _, fused = self._retrieve(generation, parsed.text, terms, max(DEPTH, k), mode, fusion, None)
+            documents = documents_of(generation.segments, fused.passages)
+            kept = _first_of_each(documents)[:k]
+            return Ranking(self._snapshot.names(documents[kept].tolist()), fused.scores[kept])
+
+    def analyse(self, text: str) -> list[str]:
+        """Turn a text into terms as the postings hold them."""
+        return list(self._analyser.analyze(text))
+
+    def _terms(self, generation: Generation, text: str, mode: str, notes: list[str]) -> list[str]:
+        if generation.postings is None:
+            return []
+        terms = query.bounded_terms(query.content_terms(generation.postings.terms(text), notes), notes)
+        if not terms and mode != "dense":
+            notes.append(
+                "the query holds no word to look up: BM25 finds nothing"
+                + (", ranked by meaning alone" if mode == "hybrid" else "")
+            )
+        return terms
+
+    def _retrieve(
+        self,
+        generation: Generation,
+        text: str,
+        terms: list[str],
+        depth: int,
+        mode: str,
+        fusion: str,
+        allowed: retrieve.Allowed | None,
+    ) -> tuple[Candidates, Candidates, Candidates]:
+        """Return the dense list, the lexical list (empty where the mode leaves one out) and their fusion."""
+        dense = lexical = retrieve.NONE
+        if mode != "dense":
+            lexical = retrieve.lexical(generation, terms, depth, allowed)
+        if mode != "bm25":
+            vector = self._encoder(generation).encode_queries([text])[0]
+            dense = retrieve.dense(generation, vector, depth, allowed)
+        if mode == "hybrid":
+            return dense, lexical, FUSIONS[fusion](dense, lexical)
+        return dense, lexical, dense if mode == "dense" else lexical
+
+    def _encoder(self, generation: Generation) -> Encoder:
+        """Load the encoder that a generation answers to; an index that was made anew may have changed it."""
+        from indexer.encoders import load_stored_encoder
+
+        fingerprint = generation.settings["encoder"]["fingerprint"]
+        if fingerprint not in self._encoders:
+            self._encoders = {fingerprint: load_stored_encoder(self.folder / ENCODER / fingerprint)}
+        return self._encoders[fingerprint]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the index's settings: its encoder, how it splits, where its names start."""
+        with self._lock, self._snapshot.reading() as generation:
+            return generation.settings
+
+    @cached_property
+    def _analyser(self) -> TextAnalyzer:
+        from indexer.lexical import analyser
+
+        return analyser()
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the encoder whose vectors the index holds."""
+        return str(self.settings()["encoder"]["fingerprint"])
+
+    @property
+    def encoder_name(self) -> str:
+        """The name of that encoder."""
+        return str(self.settings()["encoder"]["name"])
+
+    def count(self) -> tuple[int, int]:
+        """Count (documents, passages)."""
+        with self._lock, self._snapshot.reading():
+            return self._snapshot.count()
+
+
+def _check(k: int, mode: str, fusion: str) -> None:
+    if not 1 <= k <= MAX_K:
+        raise UsageError(f"k must lie between 1 and {MAX_K}, not {k}")
+    if mode not in MODES:
+        raise UsageError(f"no mode {mode!r}: there are {', '.join(MODES)}")
+    if fusion not in FUSIONS:
+        raise UsageError(f"no fusion {fusion!r}: there are {', '.join(FUSIONS)}")
+
+
+def _first_of_each(documents: np.ndarray) -> np.ndarray:
+    """Find where each document appears first: int64 [n] → positions [m], ascending."""
+    _, first = np.unique(documents, return_index=True)
+    return np.sort(first)
+
+
+def _hit(rank: int, passage: StoredPassage, score: float, base: Path, cosine: float, bm25: float) -> Hit:
+    scores = {name: None if np.isnan(value) else round(value, 6) for name, value in (("dense", cosine), ("bm25", bm25))}
+    path = None if passage.path is None else base / passage.path
+    name = document_name(passage.key, passage.path)
+    return Hit(
+        rank, round(score, 6), name, passage.title, passage.ordinal, passage.text, passage.location, scores, path
+    )
+
+
+def _why_nothing(searched: int, where: str | None, mode: str) -> str:
+    if where is not None and not searched:
+        return f"nothing found: the filter {where!r} leaves no passage"
+    if not searched:
+        return "nothing found: the index is empty"
+    return f"nothing found in {searched} passages" + (
+        " (no passage has any of the words; try --mode hybrid)" if mode == "bm25" else ""
+    )

@@ -1,0 +1,102 @@
+"""What retrieval passes along (arrays) and what a person sees (hits)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.documents import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A ranked list: passage ids int64 [n] and scores float32 [n], best first, ties by passage id."""
+
+    passages: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        """Count the candidates."""
+        return len(self.passages)
+
+    def score_of(self, passages: np.ndarray) -> np.ndarray:
+        """Return the score of each of ``passages`` [m]: float32 [m], NaN for those not in the list."""
+        found = np.full(len(passages), np.nan, dtype=np.float32)
+        order = np.argsort(self.passages, kind="stable")
+        if len(order):
+            at = np.minimum(np.searchsorted(self.passages, passages, sorter=order), len(order) - 1)
+            hit = self.passages[order[at]] == passages
+            found[hit] = self.scores[order[at[hit]]]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage found.
+
+    ``score`` is the fused one; ``scores`` holds what each retriever gave it ("dense": cosine, "bm25"), None where it
+    was not among that retriever's best. ``document`` names it: a path relative to what was indexed, or an id.
+    ``path`` is the file, None for documents that a program handed over. ``passage`` counts within the document, from 0.
+    """
+
+    rank: int
+    score: float
+    document: str
+    title: str
+    passage: int
+    text: str
+    location: Location
+    scores: dict[str, float | None]
+    path: Path | None = None
+
+    @property
+    def line(self) -> int | None:
+        """The file's line on which the passage starts, where the format has lines."""
+        return self.location.line
+
+    @property
+    def page(self) -> int | None:
+        """The page on which the passage starts, where the format has pages."""
+        return self.location.page
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the hit as JSON shows it."""
+        place = self.location
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "document": self.document,
+            "title": self.title,
+            "passage": self.passage,
+            "text": self.text,
+            "location": {
+                "start": place.start,
+                "end": place.end,
+                "line": place.line,
+                "page": place.page,
+                "heading": place.heading,
+            },
+            "scores": self.scores,
+            "path": None if self.path is None else str(self.path),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that a query gave: its hits, the terms that BM25 looked for, and what the user should know about them."""
+
+    hits: list[Hit]
+    terms: list[str]
+    searched: int  # passages that the filter left
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Documents in order: their names and fused scores float32 [n], best first. No text is fetched for it."""
+
+    documents: list[str]
+    scores: np.ndarray

@@ -1,0 +1,58 @@
+"""Where the real data is, the real default encoder, and the installed command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import searchengine
+from searchengine import Searcher
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "examples" / "library"
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real test collections."""
+    for place in (os.environ.get("SEARCHENGINE_DATA"), str(ROOT.parent / "shared" / "data")):
+        if place and Path(place).is_dir():
+            return Path(place)
+    pytest.skip("no test collections: set SEARCHENGINE_DATA to a folder of BEIR sets")
+
+
+@pytest.fixture(scope="session")
+def library_index(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    """The sample folder, indexed once by the real default encoder. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("library") / "library"
+    shutil.copytree(LIBRARY, folder)
+    return searchengine.index(folder)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A copy of the sample folder that a test may change."""
+    shutil.copytree(LIBRARY, tmp_path / "library")
+    return tmp_path / "library"
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Run the installed ``searchengine`` as a person would; the result has stdout, stderr and returncode."""
+    program = Path(sys.executable).with_name("searchengine")
+    if not program.exists():
+        pytest.fail("the command is not installed: pip install -e .")
+
+    def run(*words: str | Path, timeout_s: float = 120, **settings: object) -> subprocess.CompletedProcess[str]:
+        options = {"capture_output": True, "text": True, "timeout": timeout_s, **settings}
+        return subprocess.run([program, *map(str, words)], **options)  # type: ignore[call-overload, no-any-return]
+
+    return run
