@@ -39,6 +39,11 @@ DATA ?= $(or $(SEARCHENGINE_DATA),../shared/data)
 bench-check: .venv/.installed  ## the figures of benchmarks/expected.toml come out again (DATA=folder of BEIR sets)
 	$(BIN)/python -m benchmarks.check $(DATA)
 
+bench-speed: .venv/.installed  ## encoding and query speed, as ratios in one run
+	$(BIN)/python -m benchmarks.speed.encode $(DATA)/scifact
+	$(BIN)/searchengine bench $(DATA)/scifact --index /tmp/searchengine-speed
+	$(BIN)/python -m benchmarks.speed.query /tmp/searchengine-speed
+
 wheel: .venv/.installed  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 

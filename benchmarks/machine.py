@@ -6,6 +6,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = (
     "faiss-cpu",
@@ -19,7 +20,7 @@ LIBRARIES = (
 )
 
 
-def describe_machine() -> dict[str, object]:
+def describe_machine() -> dict[str, Any]:
     """Describe processor, memory, system and the versions of the libraries that decide scores and speed."""
     return {
         "processor": processor(),
@@ -59,3 +60,10 @@ def installed() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def machine_line() -> str:
+    """Name the machine in one line, for the head of a table."""
+    machine = describe_machine()
+    libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; {libraries}"

@@ -1,0 +1,1 @@
+"""Programs that each print one table of ratios, measured in one run on one machine. Nothing imports them."""
