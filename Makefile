@@ -11,10 +11,24 @@ help:  ## list the doors
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || $(MAKE) --no-print-directory virtualenv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
+
+# Debian's Python makes no virtual environments without one more package; pip can bring what does.
+.PHONY: virtualenv
+virtualenv:
+	rm -rf .venv
+	$(PYTHON) -m pip install --quiet --target .virtualenv virtualenv
+	PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet .venv
+	rm -rf .virtualenv
+
+# What the tests use beside Python: strace, to kill a process at any system call. Without it they skip, and say so.
+.PHONY: strace
+strace:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq strace; } \
+		>/dev/null || echo "no strace: the crash tests will be skipped (apt-get install strace)" >&2
 
 demo: .venv/.installed  ## index the sample folder and answer three questions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
@@ -31,10 +45,14 @@ types: .venv/.installed  ## mypy, strict
 imports: .venv/.installed  ## imports run one way
 	$(BIN)/lint-imports --no-cache
 
-unit: .venv/.installed  ## the tests
+unit: .venv/.installed strace  ## the tests
 	$(BIN)/pytest -m "not soak and not gpu"
 
 DATA ?= $(or $(SEARCHENGINE_DATA),../shared/data)
+
+soak: .venv/.installed strace  ## the long proofs of docs/durability.md, as one table (SEED=…, SHARE=0.1 for a tenth)
+	$(BIN)/python -m tests.soak $(if $(SEED),--seed $(SEED)) $(if $(SHARE),--share $(SHARE))
+	$(BIN)/pytest -m soak tests/journeys
 
 bench-check: .venv/.installed  ## the figures of benchmarks/expected.toml come out again (DATA=folder of BEIR sets)
 	$(BIN)/python -m benchmarks.check $(DATA)

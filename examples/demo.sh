@@ -4,13 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")/library"
 
 run() {
-    printf '\n$ %s\n' "$*"
-    "${@}"
+    printf '\n$ %s\n' "$(printf '%q ' "$@")"
+    "$@"
+}
+
+ask() {
+    printf '\n$ searchengine query "%s" -k 1\n' "$1"
+    searchengine query "$1" -k 1
 }
 
 run searchengine index .
-run searchengine query "why is my attic wet since we put fibreglass in?" -k 1
-run searchengine query "rescue a sailor who tumbled into the waves" -k 1
-run searchengine query "what were seamstresses' wages during wartime?" -k 1
+ask "why is my attic wet since we put fibreglass in?"
+ask "rescue a sailor who tumbled into the waves"
+ask "what were seamstresses' wages during wartime?"
 printf '\nThe index is examples/library/.searchengine; ask it more:\n'
 printf '  .venv/bin/searchengine query "when did trains vanish from here?" --index examples/library\n'

@@ -208,9 +208,21 @@ class Catalog:
             busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         return not busy
 
-    def close(self) -> None:
-        """Close every connection."""
+    def close(self, *, keep_log: bool = True) -> None:
+        """Close every connection. The empty log stays, unless nobody else can have the catalog open.
+
+        SQLite removes the log with the last connection, which it tells by POSIX locks on the catalog. Those vanish
+        when their process closes any other descriptor of that file, and readers read it to check its seal: they would
+        go on with a log that is gone and never see another commit. A connection that may not write cannot remove it.
+        """
+        guard = None
+        with suppress(sqlite3.Error):
+            if keep_log:
+                guard = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+                guard.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # takes its lock
         self._engine.dispose()
+        if guard is not None:
+            guard.close()
 
 
 def _engine(path: Path) -> Engine:

@@ -138,7 +138,7 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
             temporary = folder / f"{CATALOG}.{secrets.token_hex(4)}.tmp"
             catalog = Catalog.create(temporary, settings, files)
             catalog.checkpoint()
-            catalog.close()
+            catalog.close(keep_log=False)
             write_seal(folder, temporary)  # first, so that no index is ever without its seal
             temporary.replace(folder / CATALOG)
             sync_folder(folder)

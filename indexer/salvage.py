@@ -40,7 +40,7 @@ def salvage(damaged: Path, folder: Path, at_least: int) -> tuple[Path, int, list
         generation = max(_number(state.get("generation")), at_least) + 1
         catalog = Catalog.create(temporary, settings, [])
         catalog.checkpoint()
-        catalog.close()
+        catalog.close(keep_log=False)
         with closing(sqlite3.connect(temporary, isolation_level=None)) as new:
             new.execute("PRAGMA synchronous=FULL")
             new.execute("PRAGMA foreign_keys=OFF")
