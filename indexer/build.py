@@ -23,7 +23,7 @@ from indexer.documents import Document, Passage, passage_digest, searchable
 from indexer.encoders import load_encoder, load_stored_encoder
 from indexer.errors import ModelError, NothingToIndex
 from indexer.format import ENCODER
-from indexer.index import Splitting, base_of, base_setting, check_encoder, create_index, is_index
+from indexer.index import Splitting, base_of, base_setting, check_encoder, check_splitting, create_index, is_index
 from indexer.merge import merge_segments
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
@@ -84,6 +84,7 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
         create_index(folder, encoders.get(), options.splitting or Splitting(), base_name, options.model)
     with Writer(folder, wait_s=options.wait_s) as writer:
         encoders.check(writer)
+        check_splitting(folder, writer.settings, options.splitting)
         base = base_of(folder, writer.settings)
         progress.start("scan", None, "files")
         changes = find_changes(paths, base, list(writer.sources()), options, progress)
@@ -122,6 +123,7 @@ def index_documents(
         create_index(folder, encoders.get(), options.splitting or Splitting(), str(folder.absolute()), options.model)
     with Writer(folder, wait_s=options.wait_s) as writer:
         encoders.check(writer)
+        check_splitting(folder, writer.settings, options.splitting)
         known = writer.document_digests()
         given: set[str] = set()
         batch = _Batch(writer, encoders, report, progress)

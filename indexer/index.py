@@ -148,6 +148,16 @@ def _is_ours(name: str) -> bool:
     return name in (LOCK, SEGMENTS, LEXICAL, ENCODER, DAMAGED) or name.startswith((f"{CATALOG}.", SEAL))
 
 
+def check_splitting(folder: Path, settings: dict[str, Any], asked: Splitting | None) -> None:
+    """Refuse to go on splitting otherwise than the index was begun with."""
+    stored = Splitting(**settings["splitting"])
+    if asked is not None and asked != stored:
+        raise IncompatibleIndex(
+            f"{folder}: holds passages by {stored.mode!r}, {stored.tokens} tokens, overlap {stored.overlap}, not by "
+            f"{asked.mode!r}, {asked.tokens}, {asked.overlap}: leave the sizes out, or index anew with --rebuild"
+        )
+
+
 def check_encoder(folder: Path, settings: dict[str, Any], fingerprint: str, name: str) -> None:
     """Refuse an encoder that is not the one whose vectors the index holds."""
     stored = settings["encoder"]

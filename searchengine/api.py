@@ -91,20 +91,22 @@ def index_documents(
     model: str | None = None,
     backend: str = "auto",
     device: str = "auto",
-    passages: str = "structure",
+    passages: str | None = None,
     prune: bool = False,
     wait_s: float = 0.0,
     progress: Progress = SILENT,
 ) -> Searcher:
     """Store documents of your own, each under its key, and open the index; ``.report`` says what was done.
 
-    ``passages``: "structure" splits each document, "whole" keeps it as one passage (cut by the encoder's window).
+    ``passages``, for a new index: "structure" (default) splits each document, "whole" keeps it as one passage, of which
+    the encoder reads as much as its window holds.
     Unchanged documents are left alone; ``prune`` removes the stored ones that were not given.
     """
     from indexer.build import index_documents
     from indexer.options import Options
 
-    options = Options(model=model, backend=backend, device=device, splitting=Splitting(mode=passages), wait_s=wait_s)
+    splitting = None if passages is None else Splitting(mode=passages)
+    options = Options(model=model, backend=backend, device=device, splitting=splitting, wait_s=wait_s)
     report = index_documents(documents, Path(index), options, progress, prune=prune)
     return Searcher(Path(index), report)
 

@@ -307,3 +307,13 @@ def test_an_index_that_no_file_gives_again_is_not_rebuilt(folder: Path, tmp_path
     searchengine.index_documents([Document("a", "Apples ripen in autumn.")], tmp_path / "index")
     with pytest.raises(NothingToIndex, match="handed over"):
         searchengine.index(folder, index=tmp_path / "index", rebuild=True)
+
+
+def test_an_index_goes_on_splitting_as_it_began(folder: Path, tmp_path: Path) -> None:
+    build(folder, passage_tokens=64)
+    assert build(folder).files_unchanged == 5
+    with pytest.raises(IncompatibleIndex, match=r"64 tokens.*--rebuild"):
+        build(folder, passage_tokens=100)
+    searchengine.index_documents([Document("a", "Apples.")], tmp_path / "index", passages="whole").close()
+    with pytest.raises(IncompatibleIndex, match="by 'whole'"):
+        searchengine.index_documents([Document("b", "Boats.")], tmp_path / "index", passages="structure")
