@@ -85,10 +85,10 @@ def main() -> None:
         _fail(error.format_message().rstrip(".") + hint, 2)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
-    except Terminated:
-        _fail("terminated: everything committed so far is kept; run the same command again to go on", 143)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted: everything committed so far is kept; run the same command again to go on", 130)
+    except (KeyboardInterrupt, click.Abort) as error:  # click makes an Abort of both signals' exceptions
+        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        word, code = ("terminated", 143) if terminated else ("interrupted", 130)
+        _fail(f"{word}: everything committed so far is kept; run the same command again to go on", code)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough; Python must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
