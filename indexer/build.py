@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.changes import Changes, find_changes
+from indexer.changes import Changes, find_changes, is_under
 from indexer.chunk import split, whole
 from indexer.documents import Document, Passage, passage_digest, searchable
 from indexer.encoders import load_encoder, load_stored_encoder
@@ -90,8 +90,11 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
         changes = find_changes(paths, base, list(writer.sources()), options, progress)
         progress.finish()
         changes.refuse_mass_deletion(allowed=options.allow_mass_delete)
+        roots = writer.roots()
         for path in paths:
-            writer.add_root(encode_path(changes.name(str(path))))
+            name = encode_path(changes.name(str(path)))
+            if not is_under(name, roots, base):
+                writer.add_root(name)
         try:
             _apply(changes, writer, encoders, options, report, progress)
         finally:
@@ -134,8 +137,10 @@ def index_documents(
                 batch.commit()  # so that the later one replaces the earlier
             given.add(document.key)
             progress.advance(detail=document.key)
-            if known.get(document.key) == document_digest(document):
+            digest = document_digest(document)
+            if known.get(document.key) == digest:
                 continue
+            known[document.key] = digest
             batch.add(None, [document])
         batch.flush()
         progress.finish()

@@ -126,9 +126,9 @@ def find_changes(
     vanished = {
         path: source
         for path, source in stored.items()
-        if path not in seen and _is_under(path, covered, base) and not _is_under(path, unreadable, base)
+        if path not in seen and is_under(path, covered, base) and not is_under(path, unreadable, base)
     }
-    changes.covered_documents = sum(_is_under(path, covered, base) for path in changes.known_documents)
+    changes.covered_documents = sum(is_under(path, covered, base) for path in changes.known_documents)
     _match_renames(changes, unknown, vanished)
     changes.deleted = sorted(vanished)
     changes.deleted_documents = sum(source.skipped is None for source in vanished.values())
@@ -167,7 +167,8 @@ def _is_unchanged(found: WalkedFile, before: SourceFile) -> bool:
     return same and max(found.mtime_ns, found.ctime_ns) < before.seen_ns - _TICK_NS
 
 
-def _is_under(path: bytes, roots: list[bytes], base: Path) -> bool:
+def is_under(path: bytes, roots: Iterable[bytes], base: Path) -> bool:
+    """Tell whether a name lies at or below one of some roots, all as the index names them."""
     whole_base = encode_path(str(base))
     return any(
         path == root or path.startswith(root.rstrip(b"/") + b"/") or (root == whole_base and not path.startswith(b"/"))

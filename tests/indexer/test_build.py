@@ -116,6 +116,7 @@ def test_indexing_a_part_touches_only_that_part(folder: Path) -> None:
     (folder / "tides/neap.md").unlink()
     report = build(folder / "tides")
     assert report.index == folder / ".searchengine"
+    assert searchengine.status(folder)["roots"] == [str(folder)]
     assert report.files_deleted == 1
     assert top(folder, "why does dough get bigger") == "bread.txt"
 
@@ -240,6 +241,9 @@ def test_the_last_of_documents_with_one_key_counts(tmp_path: Path) -> None:
     searcher = searchengine.index_documents(twice, tmp_path / "index")
     assert searcher.count()[0] == 1
     assert searcher.search("anything")[0].text.startswith("Second")
+    there_and_back = [Document("a", "Third version about lamps."), twice[1]]
+    again = searchengine.index_documents(there_and_back, tmp_path / "index")
+    assert again.search("anything")[0].text.startswith("Second")
 
 
 def test_an_index_is_not_made_where_something_else_lives(folder: Path, tmp_path: Path) -> None:
