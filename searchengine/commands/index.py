@@ -126,7 +126,7 @@ def _show(report: BuildReport, *, verbose: bool) -> None:
     encoded = f"; {render.counted(report.passages_encoded, 'passage')} encoded" + (
         f" ({rate:.0f}/s, {report.backend})" if report.passages_encoded else ""
     )
-    where = os.path.relpath(report.index)
+    where = min(os.path.relpath(report.index), str(report.index), key=len)
     click.echo(f"files: {said}{encoded}")
     click.echo(
         f"{where}: {render.counted(report.documents, 'document')}, {render.counted(report.passages, 'passage')}, "
