@@ -91,8 +91,10 @@ class Writer(Staging):
         if wrong:
             raise DamagedIndex(f"{where}: {wrong} (nothing was written; mend it with: searchengine verify --repair)")
         refuse_unknown(self.folder, self.settings.get("requires"))
-        self._dirty = seal.is_open or seal.generation != generation
-        if self._dirty:  # a killed run's log will be folded in
+        # A killed run's log will be folded in; so will one that came back because its emptying was lost with the power.
+        log = self.folder / f"{CATALOG}-wal"
+        self._dirty = seal.is_open or seal.generation != generation or (log.exists() and log.stat().st_size > 0)
+        if self._dirty:
             open_seal(self.folder, generation)
 
     # What is stored -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import searchengine
 from indexer.build import BuildReport
 from indexer.errors import IncompatibleIndex, MassDeletion, NothingToIndex, UsageError
 from indexer.verify import verify
+from indexer.writer import Writer
 from searchengine import Document, SearchEngineError, Searcher
 
 TOPICS = {
@@ -321,3 +322,21 @@ def test_an_index_goes_on_splitting_as_it_began(folder: Path, tmp_path: Path) ->
     searchengine.index_documents([Document("a", "Apples.")], tmp_path / "index", passages="whole").close()
     with pytest.raises(IncompatibleIndex, match="by 'whole'"):
         searchengine.index_documents([Document("b", "Boats.")], tmp_path / "index", passages="structure")
+
+
+def test_a_log_that_came_back_with_the_power_is_folded_in_again(folder: Path) -> None:
+    build(folder)
+    index = folder / ".searchengine"
+    log = index / "catalog.sqlite-wal"
+    with Writer(index) as writer:
+        writer.add_root(b"elsewhere")
+        writer.commit()
+        kept = log.read_bytes()
+    assert len(kept) > 0 == log.stat().st_size
+    log.write_bytes(kept)  # as if emptying it had not reached the disk
+    assert verify(index) == []
+    assert top(folder, "how warm is it inside a hive?") == "bees.md"
+    with Writer(index):
+        pass
+    assert log.stat().st_size == 0
+    assert verify(index) == []
