@@ -30,7 +30,7 @@ from indexer.lock import WriterLock
 from indexer.merge import replace_segments
 from indexer.progress import SILENT, Progress
 from indexer.salvage import salvage
-from indexer.seal import SEAL, open_seal, read_seal
+from indexer.seal import SEAL, has_log, open_seal, read_seal
 from indexer.snapshot import connect
 from indexer.vectors import ROWS, VECTORS
 from indexer.verify import STRAY, Finding, verify
@@ -121,14 +121,13 @@ def _replace_catalog(folder: Path, aside: _Aside) -> list[str]:
             aside.move(folder / SEAL)
     copy = aside.copy_catalog()
     fresh, generation, lost = salvage(copy, folder, committed)
-    log = folder / f"{CATALOG}-wal"
-    if log.exists() and log.stat().st_size:
+    if has_log(folder):
         # A log left beside another catalog would be applied to it. The copy holds it; here it is folded in and gone.
         try:
             with closing(sqlite3.connect(folder / CATALOG)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
-            log.write_bytes(b"")
+            (folder / f"{CATALOG}-wal").write_bytes(b"")
     open_seal(folder, generation)  # a crash from here on shows an old catalog, which is repaired again
     for name in (f"{CATALOG}-wal", f"{CATALOG}-shm"):
         (folder / name).unlink(missing_ok=True)

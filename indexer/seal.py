@@ -97,6 +97,12 @@ def went_back(seal: Seal, generation: object) -> str:
     return f"at generation {generation!s:.20}, though {seal.generation} was committed: it went back in time"
 
 
+def has_log(folder: Path) -> bool:
+    """Tell whether a write-ahead log waits beside the catalog to be folded in; an empty one does not count."""
+    log = folder / f"{CATALOG}-wal"
+    return log.exists() and log.stat().st_size > 0
+
+
 def altered(folder: Path, *, most_bytes: int | None = None) -> str:
     """Say how the catalog's file differs from what was sealed; "" where it does not, or where a writer is at work.
 

@@ -26,7 +26,7 @@ from indexer.durable import checksum_of
 from indexer.errors import DamagedIndex, IncompatibleIndex, NoIndex, SearchEngineError
 from indexer.format import CATALOG, ENCODER, FORMAT, LEXICAL, SEGMENTS, refuse_unknown
 from indexer.lexical import Postings
-from indexer.seal import SEAL, Seal, altered, read_seal, went_back
+from indexer.seal import SEAL, Seal, altered, has_log, read_seal, went_back
 from indexer.vectors import Segment, open_segment
 
 _ATTEMPTS = 5
@@ -274,9 +274,8 @@ def connect(folder: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise NoIndex(f"{folder}: no index here (make one with: searchengine index FOLDER)")
     options = "mode=ro"
-    wal = path.with_name(path.name + "-wal")
     if not os.access(folder, os.W_OK):  # SQLite cannot make its shared memory there
-        if wal.exists() and wal.stat().st_size:
+        if has_log(folder):
             raise DamagedIndex(
                 f"{folder}: has a writer's unfinished work and is read-only here; open it once where it can be written"
             )

@@ -27,7 +27,7 @@ from indexer.format import CATALOG, LEXICAL, LOCK, refuse_unknown
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
 from indexer.lexical import MUTABLE, clone, write_postings
 from indexer.lock import WriterLock
-from indexer.seal import SEAL, altered, open_seal, read_seal, went_back, write_seal
+from indexer.seal import SEAL, altered, has_log, open_seal, read_seal, went_back, write_seal
 from indexer.staging import SourceFile, Staging
 from indexer.vectors import open_segment, write_segment
 
@@ -92,8 +92,7 @@ class Writer(Staging):
             raise DamagedIndex(f"{where}: {wrong} (nothing was written; mend it with: searchengine verify --repair)")
         refuse_unknown(self.folder, self.settings.get("requires"))
         # A killed run's log will be folded in; so will one that came back because its emptying was lost with the power.
-        log = self.folder / f"{CATALOG}-wal"
-        self._dirty = seal.is_open or seal.generation != generation or (log.exists() and log.stat().st_size > 0)
+        self._dirty = seal.is_open or seal.generation != generation or has_log(self.folder)
         if self._dirty:
             open_seal(self.folder, generation)
 
