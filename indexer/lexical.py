@@ -8,6 +8,7 @@ analysed, and a boolean query of terms is built.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -192,6 +193,19 @@ class Postings:
     def document_frequency(self, term: str) -> int:
         """Count the passages that hold a term (an analysed one)."""
         return int(self._searcher.doc_freq(_BODY, term))
+
+    def full_score(self, terms: Sequence[str]) -> float:
+        """Tell what BM25 gives a passage of average length with each of the terms once: the sum of their idf.
+
+        A term that no passage has counts too, and most. Repetitions and the limit on terms are as in ``search``.
+        """
+        count = len(self)
+        total = 0.0
+        for term, times in list(Counter(terms).items())[:MAX_TERMS]:
+            holding = self.document_frequency(term)
+            # Removed passages are counted until the postings are written anew: a term may seem to be in more than all.
+            total += times * math.log(1 + (max(count, holding) - holding + 0.5) / (holding + 0.5))
+        return total
 
     def passage_ids(self) -> np.ndarray:
         """List the ids of all live passages, ascending: what ``verify`` compares with the catalog."""

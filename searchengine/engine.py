@@ -1,4 +1,4 @@
-"""▶ The main path of a query: parse → filter → retrieve → fuse → one passage a document → fetch."""
+"""▶ The main path of a query: parse → filter → retrieve → pool → fuse → one passage a document → fetch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from indexer.format import ENCODER
 from indexer.index import base_of
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
 from searchengine import filters, query, retrieve
-from searchengine.fusion import FUSIONS
+from searchengine.feedback import ask_again
+from searchengine.fusion import FUSIONS, LISTS, standard
 from searchengine.hits import Answer, Candidates, Hit, Ranking
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "dense", "bm25")
 DEPTH = 1000
+POOLED = 500  # of each list: where missing scores are computed, depth decides who takes part, and nobody's score
 MAX_K = 10_000
 
 
@@ -40,6 +42,7 @@ class Searcher:
         self.report = report
         self._snapshot = Snapshot(folder)
         self._encoders: dict[str, Encoder] = {}
+        self._sampled: tuple[Generation, retrieve.Sample] | None = None
         self._lock = threading.RLock()  # one connection, one transaction at a time
 
     def __enter__(self) -> Searcher:
@@ -62,12 +65,13 @@ class Searcher:
         mode: str = "hybrid",
         where: str | None = None,
         all_passages: bool = False,
-        fusion: str = "convex",
+        fusion: str = FUSIONS[0],
     ) -> list[Hit]:
         """Find the ``k`` best hits for a question in plain words.
 
         ``mode``: "hybrid", "dense" or "bm25"; ``where``: a filter such as "path:docs/** ext:pdf"; one passage a
-        document unless ``all_passages``; ``fusion``: "convex" (min-max, 0.6 dense) or "rrf".
+        document unless ``all_passages``; ``fusion``: "feedback", "standard" (the same in one pass), "convex" (min-max,
+        0.6 dense) or "rrf".
         Raises UsageError for an empty text, k below 1 or above 10,000, an unknown mode or filter.
         """
         return self.answer(text, k, mode=mode, where=where, all_passages=all_passages, fusion=fusion).hits
@@ -80,7 +84,7 @@ class Searcher:
         mode: str = "hybrid",
         where: str | None = None,
         all_passages: bool = False,
-        fusion: str = "convex",
+        fusion: str = FUSIONS[0],
     ) -> Answer:
         """Find hits as ``search`` does, and say what the user should know about how they were found."""
         _check(k, mode, fusion)
@@ -92,8 +96,7 @@ class Searcher:
             if condition is not None:
                 allowed = retrieve.Allowed(generation, condition.documents(self._snapshot))
             terms = self._terms(generation, parsed.text, mode, notes)
-            depth = max(DEPTH, k)
-            dense, lexical, fused = self._retrieve(generation, parsed.text, terms, depth, mode, fusion, allowed)
+            dense, lexical, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, allowed)
             documents = documents_of(generation.segments, fused.passages)
             kept = np.arange(len(fused)) if all_passages else _first_of_each(documents)
             chosen = Candidates(fused.passages[kept[:k]], fused.scores[kept[:k]])
@@ -113,13 +116,13 @@ class Searcher:
             ]
         return Answer(hits, terms, searched, notes)
 
-    def rank(self, text: str, k: int = 1000, *, mode: str = "hybrid", fusion: str = "convex") -> Ranking:
+    def rank(self, text: str, k: int = 1000, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Ranking:
         """Rank documents without fetching their texts: the ``k`` best by their best passage."""
         _check(k, mode, fusion)
         parsed = query.parse(text)
         with self._lock, self._snapshot.reading() as generation:
             terms = self._terms(generation, parsed.text, mode, [])
-            _, _, fused = self._retrieve(generation, parsed.text, terms, max(DEPTH, k), mode, fusion, None)
+            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
             documents = documents_of(generation.segments, fused.passages)
             kept = _first_of_each(documents)[:k]
             return Ranking(self._snapshot.names(documents[kept].tolist()), fused.scores[kept])
@@ -144,21 +147,37 @@ class Searcher:
         generation: Generation,
         text: str,
         terms: list[str],
-        depth: int,
+        k: int,
         mode: str,
         fusion: str,
         allowed: retrieve.Allowed | None,
     ) -> tuple[Candidates, Candidates, Candidates]:
-        """Return the dense list, the lexical list (empty where the mode leaves one out) and their fusion."""
+        """Return the dense list, the lexical list (empty where the mode leaves one out) and their fusion.
+
+        Where fusion needs every score of both lists' union, both are returned completed to it.
+        """
+        depth = max(k, POOLED if mode == "hybrid" and fusion not in LISTS else DEPTH)
         dense = lexical = retrieve.NONE
         if mode != "dense":
             lexical = retrieve.lexical(generation, terms, depth, allowed)
         if mode != "bm25":
             vector = self._encoder(generation).encode_queries([text])[0]
             dense = retrieve.dense(generation, vector, depth, allowed)
-        if mode == "hybrid":
-            return dense, lexical, FUSIONS[fusion](dense, lexical)
-        return dense, lexical, dense if mode == "dense" else lexical
+        if mode != "hybrid":
+            return dense, lexical, dense if mode == "dense" else lexical
+        if fusion in LISTS:
+            return dense, lexical, LISTS[fusion](dense, lexical)
+        pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
+        moments = self._sample(generation).moments
+        if fusion == "standard":
+            return (*pool.lists(), standard(pool, *moments(vector)))
+        return (*pool.lists(), ask_again(pool, vectors, vector, moments))
+
+    def _sample(self, generation: Generation) -> retrieve.Sample:
+        """Choose the passages that cosines are compared with, once a generation."""
+        if self._sampled is None or self._sampled[0] is not generation:
+            self._sampled = (generation, retrieve.Sample(generation.segments))
+        return self._sampled[1]
 
     def _encoder(self, generation: Generation) -> Encoder:
         """Load the encoder that a generation answers to; an index that was made anew may have changed it."""

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from indexer.vectors import best
-from searchengine.hits import Candidates
+from searchengine.hits import Candidates, Pool
+
+LEXICAL_SPAN = 4.0
+
+
+def standard(pool: Pool, mean: float, spread: float, count: int | None = None) -> Candidates:
+    """Fuse a pool by cosines in standard deviations of the index, plus BM25 as a share of what it could be.
+
+    pool [u] → [u], or its ``count`` best: best first, ties by passage id. ``mean`` and ``spread`` are those of the
+    query's cosine over the whole index: a cosine counts by how far it stands out of what any passage gets, so that an
+    encoder whose cosines lie in another range needs no other weight. A spread of 0 counts as 1.
+    BM25 is divided by the geometric mean of the query's best and full scores. So where the best passage has all that
+    the query asks for, it gains about LEXICAL_SPAN standard deviations; where it has few of the words, the less. Words
+    that are nowhere in the index (another language, another form) thus take weight from BM25 and not from the cosine.
+    Source: computed instead of missing scores, Bruch et al., arXiv:2210.11934; the rest was chosen by
+    ``python -m benchmarks.fusion`` (docs/quality.md).
+    """
+    scores = (pool.cosines.astype(np.float64) - mean) / (spread or 1)
+    best_score = float(pool.bm25.max(initial=0))
+    if best_score > 0:
+        scores += LEXICAL_SPAN * pool.bm25.astype(np.float64) / math.sqrt(best_score * pool.full)
+    return Candidates(*best(pool.passages, scores, len(pool) if count is None else count))
 
 
 def convex(dense: Candidates, lexical: Candidates, weight: float = 0.6) -> Candidates:
@@ -47,4 +70,5 @@ def _min_max(candidates: Candidates, passages: np.ndarray) -> np.ndarray:
     return spread
 
 
-FUSIONS = {"convex": convex, "rrf": reciprocal_rank}
+LISTS = {"convex": convex, "rrf": reciprocal_rank}  # these see the two lists alone, and need no score that one lacks
+FUSIONS = ("feedback", "standard", *LISTS)

@@ -34,12 +34,39 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """The union of both retrievers' lists with every score known: nothing is missing, so nothing counts as zero.
+
+    passages int64 [u], ascending; cosines and bm25 float32 [u], the latter 0 for a passage with none of the words.
+    ``full`` is what BM25 would give a passage of average length that has each word once.
+    """
+
+    passages: np.ndarray
+    cosines: np.ndarray
+    bm25: np.ndarray
+    full: float
+
+    def __len__(self) -> int:
+        """Count the passages."""
+        return len(self.passages)
+
+    def coverage(self) -> float:
+        """Tell how much of a query BM25's best passage has: its score over ``full``, at most 1; 0 without any word."""
+        return min(1.0, float(self.bm25.max(initial=0)) / self.full) if self.full else 0.0
+
+    def lists(self) -> tuple[Candidates, Candidates]:
+        """Return the cosines and the BM25 scores as lists to look them up in: by passage id, not best first."""
+        return Candidates(self.passages, self.cosines), Candidates(self.passages, self.bm25)
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One passage found.
 
-    ``score`` is the fused one; ``scores`` holds what each retriever gave it ("dense": cosine, "bm25"), None where it
-    was not among that retriever's best. ``document`` names it: a path relative to what was indexed, or an id.
-    ``path`` is the file, None for documents that a program handed over. ``passage`` counts within the document, from 0.
+    ``score`` is the fused one; ``scores`` holds what each retriever gives it ("dense": cosine, "bm25"), None where that
+    one was not asked, or ranks alone were fused and it was not among its best. ``document`` names it: a path relative
+    to what was indexed, or an id. ``path`` is the file, None for documents that a program handed over. ``passage``
+    counts within the document, from 0.
     """
 
     rank: int

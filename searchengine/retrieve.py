@@ -1,14 +1,17 @@
-"""A query's two candidate lists, dense and lexical, from one generation of an index."""
+"""A query's two candidate lists, dense and lexical, and the scores of their union, from one generation of an index."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from indexer.snapshot import Generation
-from indexer.vectors import nearest
-from searchengine.hits import Candidates
+from indexer.vectors import DECIMALS, Segment, nearest
+from searchengine.hits import Candidates, Pool
 
 NONE = Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+SAMPLED = 2048  # passages: the spread of a cosine over an index is then known to 2 %
 
 
 class Allowed:
@@ -35,3 +38,54 @@ def lexical(generation: Generation, terms: list[str], count: int, allowed: Allow
         return NONE
     passages = None if allowed is None else allowed.passages
     return Candidates(*generation.postings.search(terms, count, passages))
+
+
+class Sample:
+    """Up to 2,048 live passages of a generation, evenly chosen by id: what any passage looks like to a query."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        live = [segment.alive() for segment in segments]
+        stride = max(1, -(-sum(map(np.count_nonzero, live)) // SAMPLED))
+        # By id and not by row, so that merging segments changes no sample.
+        self._vectors = [
+            segment.vectors(np.flatnonzero(alive & (segment.passages % stride == 0)))
+            for segment, alive in zip(segments, live, strict=True)
+        ]
+
+    def moments(self, vector: np.ndarray) -> tuple[float, float]:
+        """Tell the mean and the standard deviation of a vector's products with the sample: (0, 0) without any."""
+        products = np.concatenate([vectors @ vector for vectors in self._vectors] or [np.empty(0, np.float32)])
+        if not len(products):
+            return 0.0, 0.0
+        return float(products.mean(dtype=np.float64)), float(products.std(dtype=np.float64))
+
+
+def vectors_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int) -> np.ndarray:
+    """Fetch the stored vectors of live passages int64 [n]: float32 [n, dimension]."""
+    vectors = np.zeros((len(passages), dimension), np.float32)
+    for segment in segments:
+        positions, rows = segment.rows_of(passages)
+        vectors[positions] = segment.vectors(rows)
+    return vectors
+
+
+def pool(
+    generation: Generation, vector: np.ndarray, terms: list[str], dense: Candidates, lexical: Candidates
+) -> tuple[Pool, np.ndarray]:
+    """Join both lists and compute the scores that either lacks: the pool [u], and its vectors float32 [u, D].
+
+    vector [D] and ``terms`` are those that gave the lists.
+    """
+    passages = np.union1d(dense.passages, lexical.passages)
+    vectors = vectors_of(generation.segments, passages, len(vector))
+    cosines = dense.score_of(passages)
+    cosines = np.where(np.isnan(cosines), np.round(vectors @ vector, DECIMALS), cosines)
+    bm25 = lexical.score_of(passages)
+    unseen = np.isnan(bm25)
+    bm25[unseen] = 0
+    # A lexical list shorter than the dense one was not cut: it holds every passage with any of the words.
+    if generation.postings is not None and len(lexical) >= len(dense) and unseen.any():
+        found, scores = generation.postings.search(terms, int(unseen.sum()), passages[unseen])
+        bm25[np.searchsorted(passages, found)] = scores
+    full = 0.0 if generation.postings is None else generation.postings.full_score(terms)
+    return Pool(passages, cosines, bm25, full), vectors

@@ -27,10 +27,11 @@ from searchengine.commands.options import index_option, json_option, located
 @click.option("--all-passages", is_flag=True, help="Show every passage, not the best of each document.")
 @click.option(
     "--fusion",
-    type=click.Choice(["convex", "rrf"]),
-    default="convex",
+    type=click.Choice(["feedback", "standard", "convex", "rrf"]),
+    default="feedback",
     show_default=True,
-    help="How hybrid joins its two lists: weighted min-max scores, or reciprocal ranks.",
+    help="How hybrid joins its two lists: standardised scores, asked again with the best passages' direction added; "
+    "the same in one pass; weighted min-max scores; reciprocal ranks.",
 )
 @click.option("--explain", is_flag=True, help="Show what each retriever gave a hit.")
 @json_option

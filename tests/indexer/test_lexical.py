@@ -66,6 +66,21 @@ def test_the_order_is_that_of_rank_bm25(postings: Postings) -> None:
     assert found.tolist()[:3] == expected[:3]
 
 
+@pytest.mark.parametrize("question", ["honey oven", "bees bees absent", "", "words nowhere"])
+def test_the_full_score_is_the_sum_of_idf_unknown_words_included(postings: Postings, question: str) -> None:
+    terms = postings.terms(question)
+    analysed = [postings.terms(text) for text in TEXTS.values()]
+    holding = [sum(term in text for text in analysed) for term in terms]
+    expected = sum(math.log(1 + (len(TEXTS) - count + 0.5) / (count + 0.5)) for count in holding)
+    assert postings.full_score(terms) == pytest.approx(expected)
+
+
+def test_removed_passages_leave_the_full_score_positive(tmp_path: Path, postings: Postings) -> None:
+    clone(tmp_path / "g1", tmp_path / "g2")
+    write_postings(tmp_path / "g2", [1, 2, 4, 5, 6], ())
+    assert Postings(tmp_path / "g2").full_score(["bee", "honey"]) > 0
+
+
 def test_a_filter_leaves_as_many_as_it_allows(postings: Postings) -> None:
     found, _ = postings.search(postings.terms("honey hot bees oven"), 10, np.array([2, 6]))
     assert sorted(found.tolist()) == [2, 6]

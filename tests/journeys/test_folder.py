@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from searchengine.fusion import FUSIONS
 from tests.conftest import Command
 
 KINDS = {
@@ -105,17 +106,18 @@ def test_filters_leave_what_they_say(command: Command, library: Path) -> None:
         assert all(str(hit["document"]).startswith("sea/") for hit in hits)
 
 
-def test_the_three_modes_and_both_fusions_answer(command: Command, library: Path) -> None:
+def test_the_three_modes_and_every_fusion_answer(command: Command, library: Path) -> None:
     command("index", library)
     question = "why does dough rise"
     bm25 = asked(command, library, question, "--mode", "bm25")
     dense = asked(command, library, question, "--mode", "dense")
     assert all(hit["scores"]["dense"] is None for hit in bm25)  # type: ignore[index]
     assert all(hit["scores"]["bm25"] is None for hit in dense)  # type: ignore[index]
-    convex = asked(command, library, question)
-    ranked = asked(command, library, question, "--fusion", "rrf")
-    assert convex[0]["document"] == ranked[0]["document"]
-    assert float(str(ranked[0]["score"])) < 0.04 < float(str(convex[0]["score"]))
+    fused = {name: asked(command, library, question, "--fusion", name) for name in FUSIONS}
+    assert len({hits[0]["document"] for hits in fused.values()}) == 1
+    assert asked(command, library, question) == fused["feedback"]
+    assert all(None not in hit["scores"].values() for hit in fused["feedback"])  # type: ignore[attr-defined]
+    assert float(str(fused["rrf"][0]["score"])) < 0.04 < float(str(fused["convex"][0]["score"]))
 
 
 def test_stdout_holds_results_and_stderr_the_rest(command: Command, library: Path) -> None:

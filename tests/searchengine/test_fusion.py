@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searchengine.fusion import convex, reciprocal_rank
-from searchengine.hits import Candidates
+from searchengine.fusion import LEXICAL_SPAN, convex, reciprocal_rank, standard
+from searchengine.hits import Candidates, Pool
 
 
 @st.composite
@@ -71,3 +73,48 @@ def test_a_weight_outside_zero_to_one_is_refused(weight: float) -> None:
     nothing = Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
     with pytest.raises(ValueError, match="dense weight"):
         convex(nothing, nothing, weight)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Pool:
+    """A pool with cosines, and BM25 scores of which some or all may be 0."""
+    scored = draw(st.dictionaries(st.integers(0, 40), st.tuples(st.integers(-8, 8), st.integers(0, 12)), max_size=25))
+    passages = sorted(scored)
+    return Pool(
+        np.array(passages, dtype=np.int64),
+        np.array([scored[passage][0] / 8 for passage in passages], dtype=np.float32),
+        np.array([scored[passage][1] / 4 for passage in passages], dtype=np.float32),
+        draw(st.sampled_from([0.5, 3.0, 12.0])),
+    )
+
+
+@given(pool=pools(), mean=st.floats(-1, 1), spread=st.floats(0.01, 1) | st.just(0.0))
+def test_standard_fusion_adds_deviations_and_the_lexical_share(pool: Pool, mean: float, spread: float) -> None:
+    top = max(pool.bm25.tolist(), default=0.0)
+    expected = {
+        passage: (cosine - mean) / (spread or 1) + (LEXICAL_SPAN * bm25 / math.sqrt(top * pool.full) if top else 0)
+        for passage, cosine, bm25 in zip(pool.passages.tolist(), pool.cosines.tolist(), pool.bm25.tolist(), strict=True)
+    }
+    fused = standard(pool, mean, spread)
+    assert sorted(fused.passages.tolist()) == pool.passages.tolist()
+    assert fused.scores.tolist() == pytest.approx([expected[p] for p in fused.passages.tolist()], rel=1e-5, abs=1e-5)
+    ranked = list(zip((-fused.scores).tolist(), fused.passages.tolist(), strict=True))
+    assert ranked == sorted(ranked)
+
+
+@given(pool=pools(), shift=st.integers(-8, 8), factor=st.sampled_from([0.25, 0.5, 2, 4]))
+def test_another_range_of_cosines_or_bm25_changes_no_score(pool: Pool, shift: int, factor: float) -> None:
+    cosines = pool.cosines * np.float32(factor) + np.float32(shift)
+    other = Pool(pool.passages, cosines, pool.bm25 * np.float32(factor), pool.full * factor)
+    plain, moved = standard(pool, 0.25, 0.5), standard(other, 0.25 * factor + shift, 0.5 * factor)
+    assert moved.passages.tolist() == plain.passages.tolist()
+    assert moved.scores.tolist() == pytest.approx(plain.scores.tolist(), rel=1e-6, abs=1e-6)
+
+
+@given(pool=pools())
+def test_words_that_are_nowhere_take_weight_from_bm25(pool: Pool) -> None:
+    rarer = Pool(pool.passages, pool.cosines, pool.bm25, 4 * pool.full)
+    plain, weaker = standard(pool, 0, 1), standard(rarer, 0, 1)
+    gained = plain.score_of(pool.passages) - pool.cosines
+    assert (weaker.score_of(pool.passages) - pool.cosines).tolist() == pytest.approx((gained / 2).tolist(), abs=1e-5)
+    assert rarer.coverage() <= pool.coverage() <= 1

@@ -1,0 +1,53 @@
+"""Hybrid retrieval where one of its halves has little or nothing to say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import searchengine
+from indexer.documents import Document
+from searchengine import Searcher
+from searchengine.fusion import FUSIONS
+
+QUESTION = "why is my attic wet since we put fibreglass in?"
+
+
+def named(searcher: Searcher, text: str, k: int = 10, **options: object) -> list[tuple[str, int]]:
+    return [(hit.document, hit.passage) for hit in searcher.search(text, k, **options)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fusion", ["feedback", "standard"])
+def test_words_that_no_passage_has_leave_the_ranking_to_meaning(library_index: Searcher, fusion: str) -> None:
+    text = "zzyxq vvkpw"
+    assert named(library_index, text, fusion=fusion) == named(library_index, text, mode="dense")
+
+
+@pytest.mark.parametrize("text", ["the of and", "?!", "honey"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_any_query_gets_an_answer_twice_the_same(library_index: Searcher, text: str, fusion: str) -> None:
+    first = library_index.search(text, fusion=fusion)
+    assert [hit.score for hit in first] == sorted((hit.score for hit in first), reverse=True)
+    assert first
+    assert library_index.search(text, fusion=fusion) == first
+
+
+def test_a_longer_list_begins_with_the_shorter_one(library_index: Searcher) -> None:
+    assert named(library_index, QUESTION, 700)[:10] == named(library_index, QUESTION)
+
+
+def test_a_filter_shows_the_scores_that_the_whole_list_shows(library_index: Searcher) -> None:
+    whole = {(hit.document, hit.passage): hit.scores for hit in library_index.search(QUESTION, 500, all_passages=True)}
+    kept = library_index.search(QUESTION, 500, where="path:house/**", all_passages=True)
+    assert kept
+    for hit in kept:
+        assert hit.document.startswith("house/")
+        assert hit.scores == pytest.approx(whole[hit.document, hit.passage], abs=2e-6)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_an_index_of_one_passage_finds_it(tmp_path: Path, fusion: str) -> None:
+    document = Document(key="only", title="", text="Bees gather nectar.")
+    with searchengine.index_documents([document], index=tmp_path / "index") as searcher:
+        assert named(searcher, "nectar", fusion=fusion) == named(searcher, "unrelated", fusion=fusion) == [("only", 0)]
