@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports unit bench-check wheel clean
+.PHONY: help demo test lint types imports unit bench-check bench-speed bench-train wheel clean
 
 help:  ## list the doors
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -61,6 +61,11 @@ bench-speed: .venv/.installed  ## encoding and query speed, as ratios in one run
 	$(BIN)/python -m benchmarks.speed.encode $(DATA)/scifact
 	$(BIN)/searchengine bench $(DATA)/scifact --index /tmp/searchengine-speed
 	$(BIN)/python -m benchmarks.speed.query /tmp/searchengine-speed
+
+bench-train: .venv/.installed  ## a MoCo step against a plain loop; three seeds of supervised-hard (about an hour)
+	$(BIN)/python -m benchmarks.speed.train $(DATA)/scifact
+	$(BIN)/python -m benchmarks.finetune seeds $(DATA)/scifact --untouched $(DATA)/cranfield --keep /tmp/searchengine-models
+	$(BIN)/python -m benchmarks.finetune negatives $(DATA)/scifact --keep /tmp/searchengine-models
 
 wheel: .venv/.installed  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,1 +1,1 @@
-"""From text to a better encoder. Empty so far: the contrastive trainer is the project's next piece of work."""
+"""From text to a better encoder. Start at ``train.py``; in a program: ``trainer.train.train(load_recipe(…), …)``."""

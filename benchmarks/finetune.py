@@ -1,0 +1,111 @@
+"""What supervised training brings: `searchengine train` by several seeds or settings, measured on test or on dev.
+
+    python -m benchmarks.finetune seeds ../shared/data/scifact --untouched ../shared/data/cranfield --keep /tmp/models
+    python -m benchmarks.finetune negatives ../shared/data/scifact --keep /tmp/ablation
+
+``seeds``: one model a seed, then the test split, dense and hybrid, against the starting model: the mean over seeds of
+each query, a paired bootstrap over queries; and a collection that training never saw. ``negatives``: which negatives
+and which filter help, on held-out training queries alone. Models that lie in --keep already are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.bench import bench
+from benchmarks.machine import machine_line
+from benchmarks.report import Report
+from benchmarks.significance import compare
+
+MODES = ("dense", "hybrid")
+SHORT = {"run.dev_share": "0.25", "run.epochs": "2", "run.longest": "128"}  # a quarter held out, for narrower intervals
+NEGATIVES: dict[str, tuple[str, dict[str, str]]] = {
+    "in-batch alone": ("supervised", {"run.batch": "32", "run.learning_rate": "5e-5"}),
+    "hard, no filter": ("supervised-hard", {"negatives.share": "10.0"}),
+    "hard, 0.95 of the positive": ("supervised-hard", {}),
+    "hard, margin 0.1": ("supervised-hard", {"negatives.share": "1.0", "negatives.margin": "0.1"}),
+    "hard from hybrid": ("supervised-hard", {"negatives.source": "hybrid"}),
+    "hard, none at random": ("supervised-hard", {"negatives.random": "0.0"}),
+}
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", choices=["seeds", "negatives"])
+    options.add_argument("data", type=Path)
+    options.add_argument("--recipe", default="supervised-hard")
+    options.add_argument("--seeds", default="0,1,2")
+    options.add_argument("--untouched", type=Path, help="a collection to measure what was forgotten")
+    options.add_argument("--keep", type=Path, required=True, help="folder for the models")
+    chosen = options.parse_args()
+    chosen.keep.mkdir(parents=True, exist_ok=True)
+    sys.stdout.write(f"{machine_line()}\n")
+    if chosen.what == "negatives":
+        ablate(chosen.data, chosen.keep)
+        return
+    models = [
+        train(chosen.recipe, chosen.data, chosen.keep / f"seed-{seed}", {"run.seed": seed})
+        for seed in chosen.seeds.split(",")
+    ]
+    for data in (chosen.data, chosen.untouched):
+        if data is not None:
+            against_start(data, models)
+
+
+def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str]) -> Path:
+    """Train a model by the installed command, unless it is there."""
+    if not (output / "training" / "report.json").is_file():
+        words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+        program = str(Path(sys.executable).with_name("searchengine"))
+        command = [program, "train", recipe, "--data", str(data), "--output", str(output), "--no-gate", *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return output
+
+
+def ablate(data: Path, keep: Path) -> None:
+    """Print held-out figures for each choice of negatives."""
+    sys.stdout.write(f"{'negatives':<30}{'nDCG@10':>9}{'R@100':>8}{'minutes':>9}\n")
+    for number, (name, (recipe, changes)) in enumerate(NEGATIVES.items()):
+        place = train(recipe, data, keep / f"negatives-{number}", {**SHORT, **changes})
+        told = json.loads((place / "training" / "report.json").read_text())
+        if not number:
+            before = told["before"]
+            sys.stdout.write(f"{'(before training)':<30}{before['nDCG@10']:>9.4f}{before['R@100']:>8.4f}\n")
+        after = told["after"]
+        line = f"{name:<30}{after['nDCG@10']:>9.4f}{after['R@100']:>8.4f}{told['seconds'] / 60:>9.1f}\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+def against_start(data: Path, models: Sequence[Path]) -> None:
+    """Print the test split's figures: start, each model, their mean and its paired bootstrap."""
+    reports = [bench(data, modes=MODES)] + [bench(data, modes=MODES, model=str(model)) for model in models]
+    sys.stdout.write(f"\n{reports[0].dataset}, {reports[0].split}: {reports[0].queries} queries\n")
+    for mode in MODES:
+        for name, report in zip(["start", *(model.name for model in models)], reports, strict=True):
+            means = report.results[mode].means
+            sys.stdout.write(f"{mode:<8}{name:<10} nDCG@10 {means['nDCG@10']:.4f}  R@100 {means['R@100']:.4f}\n")
+        values = mean_of(reports[1:], mode)
+        found = compare(values, reports[0].results[mode].queries["nDCG@10"])
+        sys.stdout.write(
+            f"{mode:<8}mean       nDCG@10 {sum(values.values()) / len(values):.4f}, "
+            f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p {found.p:.4f}, "
+            f"{found.wins} won, {found.losses} lost\n"
+        )
+    sys.stdout.flush()
+
+
+def mean_of(reports: Sequence[Report], mode: str) -> dict[str, float]:
+    """Average each query's nDCG@10 over the models."""
+    by_query = [report.results[mode].queries["nDCG@10"] for report in reports]
+    return {query: sum(values[query] for values in by_query) / len(by_query) for query in by_query[0]}
+
+
+if __name__ == "__main__":
+    main()

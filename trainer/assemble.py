@@ -1,0 +1,92 @@
+"""A recipe's members, made: views over the data, negatives, objective, regulariser. The one place that knows all."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from torch import nn
+
+from trainer.corpus import Corpus
+from trainer.data import Batches, Examples, LabelledExamples, Pieces
+from trainer.encoder import TrainableEncoder
+from trainer.negatives import NEGATIVES
+from trainer.negatives.hard import HardSettings
+from trainer.negatives.inbatch import InBatch
+from trainer.objectives import OBJECTIVES
+from trainer.recipe import Member, Recipe, build, choose
+from trainer.regularisers import REGULARISERS, Regulariser
+from trainer.sources import Labels
+from trainer.views import VIEWS, View
+
+
+def make_batches(
+    recipe: Recipe, corpus: Corpus, labels: Labels | None, aside: frozenset[int], encoder: TrainableEncoder
+) -> Batches:
+    """Make a run's batches by the recipe's view, and those of the auxiliary view beside it."""
+    examples: Examples
+    if labels is not None:
+        hard = None
+        if recipe.negatives.kind == "hard":
+            hard = build(HardSettings, recipe.negatives.settings, "negatives", recipe.name)
+        elif any(label.negatives for label in labels.train):
+            hard = HardSettings(random=0.0)  # negatives that came with the data are part of it
+        examples = LabelledExamples(
+            corpus,
+            labels.train,
+            encoder.tokenizer,
+            longest=min(recipe.run.longest, encoder.passage_frame.longest),
+            hard=hard,
+            graded=recipe.objective.kind == "listwise",
+        )
+    else:
+        examples = Pieces(corpus, make_view(recipe.view, recipe.name, encoder), aside)
+    auxiliary, share = None, 0.0
+    if recipe.auxiliary is not None:
+        settings = dict(recipe.auxiliary.settings)
+        share = float(settings.pop("share", 1.0))
+        member = Member(recipe.auxiliary.kind, settings)
+        auxiliary = Pieces(corpus, make_view(member, recipe.name, encoder), aside)
+    return Batches(examples, recipe.run.batch, recipe.run.seed, auxiliary, share)
+
+
+def make_view(member: Member, name: str, encoder: TrainableEncoder) -> View:
+    """Make a view, with what it must know of the tokenizer."""
+    known: dict[str, Any] = {
+        "vocabulary": encoder.tokenizer.get_vocab_size(),
+        "mask_id": encoder.tokenizer.token_to_id("[MASK]") or encoder.tokenizer.token_to_id("<mask>") or 0,
+        "special": encoder.special,
+        "enders": sentence_enders(encoder),
+    }
+    kind: Any = choose(VIEWS, member, "view", name)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    view: View = build(kind, member.settings, "view", name, **{key: known[key] for key in known if key in fields})
+    return view
+
+
+def make_negatives(recipe: Recipe) -> InBatch:
+    """Make the recipe's negatives."""
+    kind, settings = choose(NEGATIVES, recipe.negatives, "negatives", recipe.name)
+    negatives: InBatch = kind(build(settings, recipe.negatives.settings, "negatives", recipe.name))
+    return negatives
+
+
+def make_objective(recipe: Recipe) -> nn.Module:
+    """Make the recipe's objective."""
+    kind = choose(OBJECTIVES, recipe.objective, "objective", recipe.name)
+    return build(kind, recipe.objective.settings, "objective", recipe.name)
+
+
+def make_regulariser(recipe: Recipe, width: int) -> Regulariser:
+    """Make the recipe's regulariser. Raises UsageError where it does not fit vectors of this width."""
+    kind = choose(REGULARISERS, recipe.regulariser, "regulariser", recipe.name)
+    fixed = {"seed": recipe.run.seed} if recipe.regulariser.kind == "matryoshka2d" else {}
+    regulariser: Regulariser = build(kind, recipe.regulariser.settings, "regulariser", recipe.name, **fixed)
+    regulariser.check(width)
+    return regulariser
+
+
+def sentence_enders(encoder: TrainableEncoder) -> frozenset[int]:
+    """Find the token ids that end a sentence."""
+    ids = (encoder.tokenizer.token_to_id(mark) for mark in ".?!。？！")
+    return frozenset(number for number in ids if number is not None)

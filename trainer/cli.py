@@ -1,0 +1,132 @@
+"""`searchengine train` and `mine`: options, one call, one rendering."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from indexer.progress import SILENT
+from searchengine import render, terminal
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE")
+@click.option(
+    "--data", multiple=True, required=True, type=PATH, help="Folder, BEIR folder, index or JSONL; repeatable."
+)
+@click.option("--output", required=True, type=PATH, help="Folder for the model.")
+@click.option("--base", help="Starting model: a name or a folder.  [default: the built-in one]")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, such as run.epochs=3.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option(
+    "--workers", type=click.IntRange(0, 64), default=0, show_default=True, help="Processes that make batches."
+)
+@click.option("--no-gate", is_flag=True, help="Keep the model even where its held-out figures fall.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def train(
+    recipe: str,
+    data: tuple[Path, ...],
+    output: Path,
+    base: str | None,
+    changes: tuple[str, ...],
+    resume: bool,
+    device: str,
+    workers: int,
+    no_gate: bool,
+    as_json: bool,
+) -> None:
+    """Train an encoder by RECIPE: a shipped one, or a .toml file.
+
+    Shipped: contriever, contriever-inbatch, simcse, esimcse, declutr, cloze, span and titles learn from text alone;
+    supervised, supervised-hard, distill, matryoshka and matryoshka2d from judged queries. The model is kept only if
+    held-out queries say that it is no worse than the one it started from.
+    """
+    from trainer import distributed
+    from trainer.recipe import load_recipe
+    from trainer.train import WORK
+    from trainer.train import train as run
+
+    loaded = load_recipe(recipe, changes)
+    try:
+        report = run(
+            loaded,
+            data,
+            output,
+            base=base,
+            resume=resume,
+            device=device,
+            workers=workers,
+            gate=not no_gate,
+            progress=terminal.progress() if distributed.is_first() else SILENT,
+        )
+        if distributed.rank() == 0:
+            if as_json:
+                click.echo(json.dumps({**dataclasses.asdict(report), "output": str(report.output)}, indent=1))
+            else:
+                click.echo(report.reason)
+                click.echo(f"{report.steps:,} steps, {report.examples:,} examples, {report.seconds / 60:.1f} minutes")
+            if report.kept:
+                render.note(
+                    f"model in {output}; use it: searchengine index PATH --model {output} (--rebuild to switch)"
+                )
+            else:
+                render.note(f"refused: the model was not kept (log and curves in {output / WORK}; --no-gate keeps it)")
+    finally:
+        distributed.stop()
+
+
+@click.command()
+@click.argument("data", metavar="BEIR_DIR", type=PATH)
+@click.option("--output", required=True, type=PATH, help="JSONL file to write; `train --data` reads it.")
+@click.option("--model", help="Encoder that ranks: a name or a folder.  [default: the built-in one]")
+@click.option("--index", type=PATH, help="Keep the index here, for the next run to reuse.")
+@click.option(
+    "--source",
+    type=click.Choice(["hybrid", "dense", "bm25", "both"]),
+    default="hybrid",
+    show_default=True,
+    help="Which retrieval ranks the candidates.",
+)
+@click.option("--range", "ranks", nargs=2, type=click.IntRange(1, 1000), default=(1, 100), show_default=True)
+@click.option("--share", default=0.95, show_default=True, help="Drop above this share of the positive.")
+@click.option("--margin", default=0.0, show_default=True, help="Drop what scores above the positive less this.")
+@click.option("-n", "per_query", type=click.IntRange(1, 100), default=8, show_default=True, help="Negatives a query.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def mine(
+    data: Path,
+    output: Path,
+    model: str | None,
+    index: Path | None,
+    source: str,
+    ranks: tuple[int, int],
+    share: float,
+    margin: float,
+    per_query: int,
+    as_json: bool,
+) -> None:
+    """Mine hard negatives for BEIR_DIR's training queries.
+
+    A line of the file: the query, its answers, and passages that the engine's own retrieval ranks high although they
+    are no answers. Judged answers and what looks too much like one are left out.
+    """
+    from trainer.mine import mine as run
+    from trainer.negatives.hard import HardSettings
+
+    settings = HardSettings(
+        source=source, range_min=ranks[0], range_max=ranks[1], pool=max(30, per_query), share=share, margin=margin
+    )
+    report = run([data], output, settings, model=model, index=index, per_query=per_query, progress=terminal.progress())
+    if as_json:
+        click.echo(json.dumps({**dataclasses.asdict(report), "output": str(output)}, indent=1))
+    else:
+        click.echo(
+            f"{report.negatives:,} negatives for {report.queries:,} queries; "
+            f"{report.filtered:,} candidates looked like answers and were left out"
+        )
+    render.note(f"written: {output}")

@@ -1,0 +1,393 @@
+"""▶ The main path: recipe → examples → steps → checkpoint → gate → a sentence-transformers folder.
+
+Everything that decides a run's result follows from recipe, data, starting model and seed. The run's own files (log,
+curves, checkpoints) lie in OUTPUT/training; OUTPUT becomes a model only when the gate lets it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+
+from indexer.durable import storage_errors
+from indexer.errors import UsageError
+from indexer.progress import SILENT, Progress
+from trainer import checkpoint, distributed
+from trainer.assemble import make_batches, make_negatives, make_objective, make_regulariser
+from trainer.batch import Batch
+from trainer.corpus import shared_corpus
+from trainer.data import LabelledExamples
+from trainer.encoder import TrainableEncoder, best_device, load_trainable
+from trainer.evaluate import DevSet, evaluate, labelled_dev, pooled, pseudo_dev, set_aside
+from trainer.gate import Verdict, judge
+from trainer.interrupt import Interruption
+from trainer.journal import Journal, draw
+from trainer.mine import build_index, mine_with_engine, mine_with_vectors
+from trainer.negatives.hard import Mined
+from trainer.objectives import TAUGHT
+from trainer.output import TrainingReport, check_output, write_output
+from trainer.recipe import Recipe
+from trainer.sources import Labels, kind_of, read_labels, read_texts
+from trainer.step import Stepper, optimiser, rate_at
+
+WORK = "training"
+CPU_TOKENS, GPU_TOKENS = 2048, 65_536  # padded tokens a block: what runs fastest without filling memory
+ASIDE = 0.05  # of unlabelled documents, for the label-free test
+
+
+def train(
+    recipe: Recipe,
+    data: Sequence[Path],
+    output: Path,
+    *,
+    base: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    workers: int = 0,
+    gate: bool = True,
+    progress: Progress = SILENT,
+) -> TrainingReport:
+    """Train a model by a recipe on ``data`` and write it to ``output``.
+
+    ``resume`` continues an interrupted run of the same recipe, data and model at its exact example. Without ``gate``
+    the model is kept whatever its held-out figures are.
+    Raises UsageError, DataError, ModelError, StorageError; Interruption's signals after a checkpoint is saved.
+    """
+    started = time.monotonic()
+    place = distributed.start(best_device(device))
+    work = output / WORK
+    if distributed.rank() == 0:
+        check_output(output, resume=resume)
+    labels = read_labels(data, recipe.run.dev_share) if recipe.labelled else None
+    for path in data:
+        kind_of(path)  # says what is missing before a folder is made
+    distributed.barrier()
+    with storage_errors("making the output folder"):
+        work.mkdir(parents=True, exist_ok=True)
+    encoder = load_trainable(
+        base,
+        device=place,
+        tokens=recipe.run.tokens or (GPU_TOKENS if place.type == "cuda" else CPU_TOKENS),
+        dropout=None if recipe.run.dropout == -1 else recipe.run.dropout,
+        from_scratch=recipe.run.seed if recipe.run.from_scratch else None,
+        checkpointing=recipe.run.checkpointing,
+        progress=progress,
+    )
+    run = Training(recipe, data, work, encoder, labels, base, progress)
+    state = checkpoint.load(work, checkpoint.LATEST) if resume else None
+    if resume and state is None:
+        progress.note(f"{output}: no checkpoint, so training starts at the beginning")
+    with Journal(work if distributed.rank() == 0 else None, progress, append=state is not None) as journal:
+        run.begin(state, journal)
+        run.loop(journal, workers)
+        verdict, after = run.finish(journal)
+    report = TrainingReport(
+        output,
+        verdict.kept or not gate,
+        verdict.reason,
+        run.done,
+        run.done * run.batches.size,
+        time.monotonic() - started,
+        run.dev.kind,
+        run.before,
+        after,
+    )
+    if distributed.rank() == 0:
+        facts = {
+            "base": encoder.folder.name,
+            "data": [path.resolve().name for path in data],
+            "documents": len(run.corpus),
+            "examples": len(run.batches.examples),
+            "batch": run.batches.size,
+            "seed": recipe.run.seed,
+            "queries": len(run.dev),
+            "searched": len(run.dev.documents),
+        }
+        write_output(report, encoder, recipe, work, facts)
+    distributed.barrier()
+    return report
+
+
+class Training:
+    """A run between its beginning and its end."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Sequence[Path],
+        work: Path,
+        encoder: TrainableEncoder,
+        labels: Labels | None,
+        base: str | Path | None,
+        progress: Progress,
+    ) -> None:
+        self.recipe, self.run = recipe, recipe.run
+        self.data, self.work, self.base, self.progress = data, work, base, progress
+        self.encoder = encoder
+        self.corpus = shared_corpus(data, work, encoder.tokenizer, progress)
+        self.dev, aside = self.hold_out(labels)
+        self.labels = labels
+        self.batches = make_batches(recipe, self.corpus, labels, aside, encoder)
+        self.steps = self.run.steps or self.batches.steps(self.run.epochs)
+        self.negatives = make_negatives(recipe)
+        self.objective = make_objective(recipe).to(encoder.device)
+        self.regulariser = make_regulariser(recipe, encoder.width)
+        self.stepper = Stepper(
+            encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
+        )
+        self.optimiser = optimiser(
+            encoder, self.objective, learning_rate=self.run.learning_rate, weight_decay=self.run.weight_decay
+        )
+        self.done = 0
+        self.before: dict[str, float] = {}
+        self.best: tuple[float, int] = (-1.0, 0)  # pooled nDCG@10 and its step
+        self.quick: DevSet | None = None
+
+    # what the run learns from and is judged by
+
+    def hold_out(self, labels: Labels | None) -> tuple[DevSet, frozenset[int]]:
+        """Make the held-out set, and say which documents it keeps out of training."""
+        if labels is not None:
+            dev = labelled_dev(self.corpus, labels.dev, self.encoder)
+            if len(dev):
+                return dev, frozenset()
+            self.progress.note("no held-out query: too few labels; judged by known items instead")
+        aside = set_aside(self.corpus, max(ASIDE, min(0.5, 50 / len(self.corpus))))
+        return pseudo_dev(self.corpus, aside, self.encoder), aside
+
+    # beginning, steps, end
+
+    def begin(self, state: dict[str, Any] | None, journal: Journal) -> None:
+        """Evaluate the start and mine, or take up a checkpoint."""
+        self.start_weights = checkpoint.weights(self.encoder) if self.run.start_share else None
+        self.negatives.start(self.encoder, self.steps, len(self.corpus))
+        if state is None:
+            self.before = self.evaluate(self.dev, 0, journal)
+            if self.run.evaluate_every:
+                self.quick = pooled(self.dev, self.encoder)
+                self.best = (self.evaluate(self.quick, 0, journal)["nDCG@10"], 0)
+            if self.recipe.negatives.kind == "hard" and isinstance(self.batches.examples, LabelledExamples):
+                self.batches.examples.mined = distributed.from_first(self.mine_first)
+            self.check_teacher()
+            return
+        if state["fingerprint"] != self.fingerprint():
+            raise UsageError(
+                f"{self.work}: the checkpoint is of another recipe, model or data (run it as it was begun, "
+                "or train anew into another --output)"
+            )
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.objective.load_state_dict(state["objective"])
+        self.negatives.load(state["negatives"])
+        self.done, self.before, self.best = int(state["done"]), state["before"], tuple(state["best"])
+        if isinstance(self.batches.examples, LabelledExamples):
+            self.batches.examples.mined = {
+                key: Mined(*(tuple(values) for values in found)) for key, *found in state["mined"]
+            }
+        if state["pool"] is not None:
+            kept = torch.tensor(state["pool"]).numpy()
+            self.quick = dataclasses.replace(
+                self.dev,
+                kind=f"{self.dev.kind}, pooled",
+                documents=self.dev.documents[kept],
+                passages=[self.dev.passages[at] for at in kept.tolist()],
+            )
+        self.progress.note(f"resumed at step {self.done:,} of {self.steps:,}")
+
+    def check_teacher(self) -> None:
+        """Refuse an objective that follows a teacher where no candidate has a score. Raises UsageError."""
+        examples = self.batches.examples
+        if self.recipe.objective.kind in TAUGHT and isinstance(examples, LabelledExamples) and not examples.is_taught:
+            raise UsageError(
+                f"objective {self.recipe.objective.kind}: nothing has a teacher's score (give JSONL with "
+                '"scores", or let the hybrid ranking teach: --set negatives.kind=hard --set negatives.source=hybrid)'
+            )
+
+    def loop(self, journal: Journal, workers: int) -> None:
+        """Take the steps that are left; save now and then, and when a signal asks to stop."""
+        self.progress.start("train", self.steps - self.done, "steps")
+        with Interruption() as interruption:
+            for batch in self.stream(workers):
+                rate = rate_at(self.done, self.steps, self.run.learning_rate, self.run.warmup)
+                for group in self.optimiser.param_groups:
+                    group["lr"] = rate
+                loss = self.stepper.gradients(batch, self.done)
+                norm = float(torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.run.clip))
+                self.optimiser.step()
+                self.optimiser.zero_grad(set_to_none=True)
+                if self.stepper.last is not None:
+                    self.negatives.after(batch, self.stepper.last, self.encoder, self.done)
+                tokens = sum(map(len, batch.anchors)) + sum(map(len, batch.passages))
+                if journal.step(self.done, self.steps, loss, len(batch.anchors), tokens, rate, norm):
+                    journal.line(self.done, self.stepper.last, rate, norm)
+                self.done += 1
+                stop = distributed.any_process(interruption.asked)
+                if self.evaluation_due() and not stop and self.is_exhausted(journal):
+                    break
+                if stop or self.done % self.run.save_every == 0:
+                    self.save()
+                if stop:
+                    self.progress.note(f"stopped at step {self.done:,}; --resume goes on from there")
+                    interruption.raise_again()
+        self.progress.finish()
+
+    def stream(self, workers: int) -> Iterator[Batch]:
+        """Yield the batches that are left; mine anew where the recipe asks for it."""
+        examples = self.batches.examples
+        every = 0
+        if isinstance(examples, LabelledExamples) and examples.hard is not None:
+            every = examples.hard.refresh * self.batches.per_epoch
+        while self.done < self.steps:
+            first = self.done
+            last = min(self.steps, (first // every + 1) * every) if every else self.steps
+            if every and first and first % every == 0 and isinstance(examples, LabelledExamples):
+                examples.mined = distributed.from_first(self.mine_again)
+            if workers:
+                yield from torch.utils.data.DataLoader(
+                    self.batches, batch_size=None, sampler=range(first, last), num_workers=workers
+                )
+            else:
+                yield from (self.batches[step] for step in range(first, last))
+
+    def evaluation_due(self) -> bool:
+        """Tell whether an evaluation stands between this step and the next."""
+        return bool(self.run.evaluate_every) and self.done % self.run.evaluate_every == 0 and self.done < self.steps
+
+    def is_exhausted(self, journal: Journal) -> bool:
+        """Evaluate quickly and keep the best weights; True when patience has run out."""
+        if self.quick is None:
+            return False
+        found = self.evaluate(self.quick, self.done, journal)["nDCG@10"]
+        if found > self.best[0]:
+            self.best = (found, self.done)
+            if distributed.rank() == 0:
+                checkpoint.save(self.work, checkpoint.BEST, {"encoder": checkpoint.weights(self.encoder)})
+        waited = (self.done - self.best[1]) // self.run.evaluate_every
+        if self.run.patience and waited >= self.run.patience:
+            self.progress.note(f"no gain for {waited} evaluations: stopped at step {self.done:,}")
+            return True
+        return False
+
+    def finish(self, journal: Journal) -> tuple[Verdict, dict[str, float]]:
+        """Take the best weights, average them with the start where asked, evaluate, judge."""
+        if self.quick is not None:
+            last = self.evaluate(self.quick, self.done, journal)["nDCG@10"]
+            if last < self.best[0]:
+                distributed.barrier()
+                kept = checkpoint.load(self.work, checkpoint.BEST)
+                if kept is not None and self.best[1]:
+                    self.encoder.load_state_dict(kept["encoder"])
+                    self.progress.note(f"the weights of step {self.best[1]:,} were the best on held-out queries")
+        if self.start_weights is not None:
+            average(self.encoder, self.start_weights, self.run.start_share)
+        after = self.evaluate(self.dev, self.done, journal)
+        if distributed.rank() == 0:
+            draw(self.work)
+        return judge(self.before, after), after
+
+    # pieces of the above
+
+    def evaluate(self, dev: DevSet, step: int, journal: Journal) -> dict[str, float]:
+        """Measure on a held-out set and write it down; every process does the same and comes to the same figures."""
+        means = evaluate(self.encoder, dev, self.progress).means
+        journal.evaluation(step, dev.kind, means)
+        return means
+
+    def mine_first(self) -> dict[str, Mined]:
+        """Mine with the engine: an index of the data under the starting model."""
+        examples = self.batches.examples
+        if not isinstance(examples, LabelledExamples) or examples.hard is None:
+            return {}
+        if all(label.negatives for label in examples.labels):
+            return {}
+        everything = len(self.dev.documents) == len(self.corpus)
+        if examples.hard.source == "dense" and everything and self.dev.kind == "dev":
+            return self.mine_again(self.dev.start_rows)  # the whole corpus has just been encoded
+        if self.run.from_scratch:
+            return self.mine_again()
+        place = self.work / "index"
+        model = None if self.base is None else str(self.base)
+        with build_index(read_texts(self.data, self.progress), place, model, self.progress) as searcher:
+            found, left_out = mine_with_engine(searcher, examples.labels, examples.hard, self.progress)
+        count = sum(len(mined.documents) for mined in found.values())
+        self.progress.note(
+            f"mined {count:,} hard negatives for {len(found):,} queries; {left_out:,} looked like answers"
+        )
+        shutil.rmtree(place, ignore_errors=True)
+        return found
+
+    def mine_again(self, rows: np.ndarray | None = None) -> dict[str, Mined]:
+        """Mine with the encoder as it is now; ``rows`` are its vectors of all documents, where they are at hand."""
+        examples = self.batches.examples
+        if not isinstance(examples, LabelledExamples) or examples.hard is None:
+            return {}
+        longest = self.encoder.passage_frame.longest
+        if rows is None:
+            texts = [self.corpus.whole(number, longest) for number in range(len(self.corpus))]
+            rows = self.encoder.encode(texts, query=False, progress=self.progress)
+        queries = [examples.queries[number] for number in range(len(examples))]
+        return mine_with_vectors(
+            self.encoder.encode(queries, query=True),
+            rows,
+            examples.labels,
+            self.corpus.keys,
+            examples.hard,
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint that ``--resume`` takes up."""
+        if distributed.rank() != 0:
+            return
+        examples = self.batches.examples
+        mined = examples.mined if isinstance(examples, LabelledExamples) else {}
+        pool = None
+        if self.quick is not None:
+            kept = set(self.quick.documents.tolist())
+            pool = [at for at, number in enumerate(self.dev.documents.tolist()) if number in kept]
+        checkpoint.save(
+            self.work,
+            checkpoint.LATEST,
+            {
+                "fingerprint": self.fingerprint(),
+                "done": self.done,
+                "before": self.before,
+                "best": list(self.best),
+                "pool": pool,
+                "encoder": self.encoder.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "objective": self.objective.state_dict(),
+                "negatives": self.negatives.state(),
+                "mined": [[key, found.documents, found.scores, found.fused] for key, found in mined.items()],
+            },
+        )
+
+    def fingerprint(self) -> str:
+        """Identify what must be the same for a resumed run to be the same run."""
+        digest = xxhash.xxh3_128(json.dumps(self.recipe.as_dict(), sort_keys=True, default=list).encode())
+        digest.update(self.encoder.spec.fingerprint.encode())
+        digest.update(self.corpus.bodies.offsets.tobytes())
+        digest.update("\n".join(self.corpus.keys).encode("utf-8", "replace"))
+        for label in self.labels.train if self.labels else ():
+            digest.update(label.text.encode("utf-8", "replace"))
+        return digest.hexdigest()
+
+
+def average(encoder: TrainableEncoder, start: dict[str, torch.Tensor], share: float) -> None:
+    """Mix ``share`` of the starting weights into the encoder's: what was known is forgotten less.
+
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv:2109.01903.
+    """
+    mixed = {
+        name: torch.lerp(tensor.cpu(), start[name], share) if tensor.is_floating_point() else tensor
+        for name, tensor in encoder.state_dict().items()
+    }
+    encoder.load_state_dict(mixed)
