@@ -20,6 +20,17 @@ from trainer.sources import Labels
 from trainer.views import VIEWS, View
 
 
+def check(recipe: Recipe) -> None:
+    """Refuse what no member takes, before anything is read or made. Raises UsageError."""
+    for member in (recipe.view, recipe.auxiliary):
+        if member is not None and not (member is recipe.view and recipe.labelled):
+            settings = {key: value for key, value in member.settings.items() if key != "share"}
+            build(choose(VIEWS, member, "view", recipe.name), settings, "view", recipe.name)
+    make_negatives(recipe)
+    make_objective(recipe)
+    make_regulariser(recipe)
+
+
 def make_batches(
     recipe: Recipe, corpus: Corpus, labels: Labels | None, aside: frozenset[int], encoder: TrainableEncoder
 ) -> Batches:
@@ -77,12 +88,11 @@ def make_objective(recipe: Recipe) -> nn.Module:
     return build(kind, recipe.objective.settings, "objective", recipe.name)
 
 
-def make_regulariser(recipe: Recipe, width: int) -> Regulariser:
-    """Make the recipe's regulariser. Raises UsageError where it does not fit vectors of this width."""
+def make_regulariser(recipe: Recipe) -> Regulariser:
+    """Make the recipe's regulariser."""
     kind = choose(REGULARISERS, recipe.regulariser, "regulariser", recipe.name)
     fixed = {"seed": recipe.run.seed} if recipe.regulariser.kind == "matryoshka2d" else {}
     regulariser: Regulariser = build(kind, recipe.regulariser.settings, "regulariser", recipe.name, **fixed)
-    regulariser.check(width)
     return regulariser
 
 

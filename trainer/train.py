@@ -22,7 +22,7 @@ from indexer.durable import storage_errors
 from indexer.errors import UsageError
 from indexer.progress import SILENT, Progress
 from trainer import checkpoint, distributed
-from trainer.assemble import make_batches, make_negatives, make_objective, make_regulariser
+from trainer.assemble import check, make_batches, make_negatives, make_objective, make_regulariser
 from trainer.batch import Batch
 from trainer.corpus import shared_corpus
 from trainer.data import LabelledExamples
@@ -67,6 +67,7 @@ def train(
     work = output / WORK
     if distributed.rank() == 0:
         check_output(output, resume=resume)
+    check(recipe)
     labels = read_labels(data, recipe.run.dev_share) if recipe.labelled else None
     for path in data:
         kind_of(path)  # says what is missing before a folder is made
@@ -140,7 +141,8 @@ class Training:
         self.steps = self.run.steps or self.batches.steps(self.run.epochs)
         self.negatives = make_negatives(recipe)
         self.objective = make_objective(recipe).to(encoder.device)
-        self.regulariser = make_regulariser(recipe, encoder.width)
+        self.regulariser = make_regulariser(recipe)
+        self.regulariser.check(encoder.width)
         self.stepper = Stepper(
             encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
         )
