@@ -18,7 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.bench import bench
+from benchmarks.lines import find_file, read_objects
 from benchmarks.machine import machine_line
+from benchmarks.qrels import read_qrels
 from benchmarks.report import Report
 from benchmarks.significance import compare
 
@@ -42,12 +44,14 @@ def main() -> None:
     options.add_argument("--recipe", default="supervised-hard")
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--untouched", type=Path, help="a collection to measure what was forgotten")
+    options.add_argument("--documents", type=int, default=1000, help="size of the sub-corpus of `negatives`")
+    options.add_argument("--only", type=int, nargs="*", help="which choices of `negatives`, by number from 0")
     options.add_argument("--keep", type=Path, required=True, help="folder for the models")
     chosen = options.parse_args()
     chosen.keep.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(f"{machine_line()}\n")
     if chosen.what == "negatives":
-        ablate(chosen.data, chosen.keep)
+        ablate(reduced(chosen.data, chosen.keep / "sub-corpus", chosen.documents), chosen.keep, chosen.only)
         return
     models = [
         train(chosen.recipe, chosen.data, chosen.keep / f"seed-{seed}", {"run.seed": seed})
@@ -68,13 +72,35 @@ def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str]) -> 
     return output
 
 
-def ablate(data: Path, keep: Path) -> None:
+def reduced(data: Path, target: Path, documents: int) -> Path:
+    """Write a smaller BEIR folder: every document that training queries judge, and the corpus's first others."""
+    (target / "qrels").mkdir(parents=True, exist_ok=True)
+    rows = (data / "qrels" / "train.tsv").read_text(encoding="utf-8")
+    (target / "qrels" / "train.tsv").write_text(rows, encoding="utf-8")
+    judged = {document for grades in read_qrels(data / "qrels" / "train.tsv")[0].values() for document in grades}
+    corpus, queries = find_file(data, "corpus.jsonl")[0], find_file(data, "queries.jsonl")[0]
+    if corpus is None or queries is None:
+        raise SystemExit(f"{data}: no BEIR folder")
+    records = [record for _, record in read_objects(corpus)]
+    others = [record for record in records if record["_id"] not in judged][: max(0, documents - len(judged))]
+    kept = [record for record in records if record["_id"] in judged] + others
+    for name, lines in (("corpus", kept), ("queries", [record for _, record in read_objects(queries)])):
+        text = "".join(json.dumps(record) + "\n" for record in lines)
+        (target / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return target
+
+
+def ablate(data: Path, keep: Path, only: Sequence[int] | None) -> None:
     """Print held-out figures for each choice of negatives."""
     sys.stdout.write(f"{'negatives':<30}{'nDCG@10':>9}{'R@100':>8}{'minutes':>9}\n")
+    first = True
     for number, (name, (recipe, changes)) in enumerate(NEGATIVES.items()):
+        if only is not None and number not in only:
+            continue
         place = train(recipe, data, keep / f"negatives-{number}", {**SHORT, **changes})
         told = json.loads((place / "training" / "report.json").read_text())
-        if not number:
+        if first:
+            first = False
             before = told["before"]
             sys.stdout.write(f"{'(before training)':<30}{before['nDCG@10']:>9.4f}{before['R@100']:>8.4f}\n")
         after = told["after"]

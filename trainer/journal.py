@@ -74,6 +74,14 @@ class Journal:
         self.started, self.losses, self.examples, self.tokens = time.monotonic(), [], 0, 0
         return figures
 
+    def restart(self) -> None:
+        """Count time from now: what was done since the last line was no training."""
+        self.started = time.monotonic()
+
+    def exclude(self, seconds: float) -> None:
+        """Leave out of the rates what was no training: an evaluation between two lines."""
+        self.started += seconds
+
     def evaluation(self, step: int, kind: str, means: dict[str, float]) -> None:
         """Write an evaluation's figures and say them."""
         self.record({"step": step, "evaluated": kind, **means})

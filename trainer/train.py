@@ -217,6 +217,7 @@ class Training:
     def loop(self, journal: Journal, workers: int) -> None:
         """Take the steps that are left; save now and then, and when a signal asks to stop."""
         self.progress.start("train", self.steps - self.done, "steps")
+        journal.restart()
         with Interruption() as interruption:
             for batch in self.stream(workers):
                 rate = rate_at(self.done, self.steps, self.run.learning_rate, self.run.warmup)
@@ -300,7 +301,9 @@ class Training:
 
     def evaluate(self, dev: DevSet, step: int, journal: Journal) -> dict[str, float]:
         """Measure on a held-out set and write it down; every process does the same and comes to the same figures."""
+        started = time.monotonic()
         means = evaluate(self.encoder, dev, self.progress).means
+        journal.exclude(time.monotonic() - started)
         journal.evaluation(step, dev.kind, means)
         return means
 
