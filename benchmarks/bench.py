@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from benchmarks.beir import Dataset, is_blank, open_dataset
 from benchmarks.machine import describe_machine
 from benchmarks.metrics import DEPTH, measure
 from benchmarks.outputs import make_folder
-from benchmarks.report import Latency, ModeComparison, ModeResult, Report
+from benchmarks.report import COMPARED, Latency, ModeComparison, ModeResult, Report
 from benchmarks.runs import Ranking, Run, check_id, write_run
 from benchmarks.significance import compare, holm
 from indexer.documents import Document
@@ -36,7 +37,7 @@ MODES = ("bm25", "dense", "hybrid")
 FUSION = "feedback"  # the engine's default, named so that the report can tell it
 TIMED_QUERIES = 1000  # at most, spread evenly: enough for a 95th percentile
 WARM_UP_QUERIES = 5  # the first ones load the encoder and map files
-COMPARED_MEASURE = "nDCG@10"
+LISTED = 10  # documents a report keeps of each ranking: as many as nDCG@10 looks at
 
 
 def bench(
@@ -50,11 +51,13 @@ def bench(
     progress: Progress = SILENT,
     keep_first: bool = False,
     backend: str = "auto",
+    label: str = "",
 ) -> Report:
     """Measure retrieval on one split of a BEIR folder, in each mode.
 
     The index is made in a temporary folder, or kept at ``index``, where a later run encodes only what it lacks.
     ``runs`` is a folder for TREC run files, DATASET.SPLIT.MODE.trec, and checked to be writable before encoding.
+    ``label`` names the model where several are compared, also in its run files: DATASET.SPLIT.LABEL.MODE.trec.
     Raises UsageError for an unknown mode, DataError for a faulty folder, StorageError, ModelError, IncompatibleIndex.
     """
     modes = check_modes(modes)
@@ -62,16 +65,22 @@ def bench(
     for note in dataset.notes:
         progress.note(f"{dataset.name}: {note}")
     if runs is not None:
-        check_runs(dataset, Path(runs))
+        check_runs(dataset, Path(runs), label)
+    system = f"{label}." if label else ""
     with kept_or_temporary(index) as place, build(dataset, place, model, backend, progress) as searcher:
         results = {}
+        lists = {}
         for mode in modes:
             run = retrieve(searcher, dataset, mode, progress)
             if runs is not None:
-                write_run(run, Path(runs) / f"{dataset.name}.{dataset.split}.{mode}.trec")
+                named = replace(run, name=f"{system}{mode}")
+                write_run(named, Path(runs) / f"{dataset.name}.{dataset.split}.{named.name}.trec")
             measured = measure(run, dataset.qrels)
             latency = time_searches(searcher, dataset, mode)
             results[mode] = ModeResult(measured.means, measured.queries, latency)
+            lists[mode] = {
+                query: tuple(document for document, _ in ranking[:LISTED]) for query, ranking in run.rankings.items()
+            }
         if (built := searcher.report) is None:
             raise TypeError("index_documents() gave no report")
         rate = built.passages_encoded / built.encode_seconds if built.passages_encoded else None
@@ -93,6 +102,8 @@ def bench(
                 "fusion": FUSION,
                 "machine": describe_machine(),
             },
+            label=label,
+            lists=lists,
         )
 
 
@@ -108,9 +119,11 @@ def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(modes))
 
 
-def check_runs(dataset: Dataset, folder: Path) -> None:
+def check_runs(dataset: Dataset, folder: Path, label: str = "") -> None:
     """Raise StorageError or DataError now rather than after encoding: run files must be writable, ids must fit them."""
     make_folder(folder)
+    if label:
+        check_id(label, "model's name")
     for query in dataset.queries:
         check_id(query, "query id")
     for document in dataset.corpus.ids:
@@ -200,9 +213,9 @@ def time_searches(searcher: Searcher, dataset: Dataset, mode: str) -> Latency | 
 def compare_modes(results: dict[str, ModeResult]) -> tuple[ModeComparison, ...]:
     """Compare every two modes, the later one against the earlier, by nDCG@10; p corrected for all of them."""
     pairs = [(later, earlier) for earlier, later in itertools.combinations(results, 2)]
-    found = [compare(results[a].queries[COMPARED_MEASURE], results[b].queries[COMPARED_MEASURE]) for a, b in pairs]
+    found = [compare(results[a].queries[COMPARED], results[b].queries[COMPARED]) for a, b in pairs]
     corrected = holm([comparison.p for comparison in found])
     return tuple(
-        ModeComparison(COMPARED_MEASURE, a, b, comparison, p)
+        ModeComparison(COMPARED, a, b, comparison, p)
         for (a, b), comparison, p in zip(pairs, found, corrected, strict=True)
     )

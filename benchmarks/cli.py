@@ -1,4 +1,4 @@
-"""`searchengine bench`: options, one call for each data set, one rendering."""
+"""`searchengine bench`: options, one call for each data set and model, one rendering."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from indexer.errors import UsageError
+from indexer.index import is_index
 from searchengine import render, terminal
 
 
@@ -17,10 +18,16 @@ from searchengine import render, terminal
 @click.option("--split", default="test", show_default=True, help="Which qrels: qrels/SPLIT.tsv.")
 @click.option("--modes", default="bm25,dense,hybrid", show_default=True, help="Which retrievers, separated by commas.")
 @click.option("--model", help="Encoder: a name or a folder.  [default: the index's, else the built-in one]")
+@click.option("--models", help="Compare several encoders, separated by commas; 'default' is the built-in one.")
+@click.option("--baseline", metavar="MODEL:MODE", help="What --models are compared with.  [default: the first's dense]")
+@click.option(
+    "--worst", metavar="N", type=click.IntRange(1, 1000), help="Show the N queries lost most, and what was found."
+)
 @click.option("--index", type=click.Path(path_type=Path), help="Keep the index here, for the next run to reuse.")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write JSON; '-' is stdout.")
 @click.option("--runs", type=click.Path(path_type=Path), help="Write TREC run files into this folder.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Draw PNG plots into this folder.")
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page with tables and plots.")
 @click.option("--keep-first", is_flag=True, help="Go on where ids repeat, with the first of them.")
 @click.option(
     "--backend", default="auto", show_default=True, help="What runs the encoder: auto, onnx, openvino, torch."
@@ -30,57 +37,124 @@ def bench(
     split: str,
     modes: str,
     model: str | None,
+    models: str | None,
+    baseline: str | None,
+    worst: int | None,
     index: Path | None,
     json_file: Path | None,
     runs: Path | None,
     plots: Path | None,
+    html: Path | None,
     keep_first: bool,
     backend: str,
 ) -> None:
     """Evaluate retrieval on BEIR_DIRS.
 
     Each holds corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped. Several folders give a table
-    each and the means; --index then keeps one index for each, below the folder given.
+    each and the means; --index then keeps one index for each, below the folder given, and one for each of --models.
+    --worst holds hybrid against the better of its parts, of several models the second against the baseline.
     """
     from benchmarks import bench as benchmark
-    from benchmarks.outputs import check_file
-    from benchmarks.plots import check_plots, write_plots
-    from benchmarks.report import as_text, to_json, write_json
+    from benchmarks import contest
+    from benchmarks.beir import open_dataset
+    from benchmarks.outputs import check_file, write_text
+    from benchmarks.page import write_page
+    from benchmarks.plots import check_matplotlib, check_plots, write_plots
+    from benchmarks.report import as_text, to_json
+    from benchmarks.worst import sides, worst_queries, worst_text
 
     to_stdout = json_file is not None and str(json_file) == "-"
     names = [folder.resolve().name for folder in folders]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two data sets are called {repeated[0]}: their results would be mixed up (rename one folder)")
-    wanted = benchmark.check_modes([mode.strip() for mode in modes.split(",") if mode.strip()])
+    wanted = benchmark.check_modes(listed(modes))
+    compared = labelled(model, models)
+    several = len(compared) > 1
+    systems = contest.systems_of(compared, wanted) if several else [contest.System("", mode) for mode in wanted]
+    if baseline is not None and not several:
+        raise UsageError("--baseline compares models: give at least two with --models")
+    chosen = contest.choose_baseline(baseline, systems) if several else None
+    loser, winners = sides(systems, chosen) if worst is not None else (systems[0], ())
+    places = index_places(index, names, list(compared))
     if json_file is not None and not to_stdout:  # asked before hours of encoding, not after
         check_file(json_file)
     if plots is not None:
         check_plots(plots)
+    if html is not None:
+        check_matplotlib("--html")
+        check_file(html)
+    if several:
+        contest.check_models(encoder for encoder in compared.values() if encoder is not None)
 
     reports = []
     for folder, name in zip(folders, names, strict=True):
-        report = benchmark.bench(
-            folder,
-            split=split,
-            modes=wanted,
-            model=model,
-            index=index / name if index is not None and len(folders) > 1 else index,
-            runs=runs,
-            progress=terminal.progress(),
-            keep_first=keep_first,
-            backend=backend,
-        )
-        command = command_line(folder, split, wanted, model, keep_first, backend)
-        reports.append(replace(report, details={**report.details, "command": command}))
+        for label, encoder in compared.items():
+            report = benchmark.bench(
+                folder,
+                split=split,
+                modes=wanted,
+                model=encoder,
+                index=places[name, label],
+                runs=runs,
+                progress=terminal.progress(),
+                keep_first=keep_first,
+                backend=backend,
+                label=label,
+            )
+            command = command_line(folder, split, wanted, encoder, keep_first, backend)
+            reports.append(replace(report, details={**report.details, "command": command}))
 
-    click.echo(to_json(reports) if to_stdout else as_text(reports), nl=False)
+    if chosen is None:
+        text, as_json = as_text(reports), to_json(reports)
+    else:
+        text = contest.contest_text(reports, systems, chosen)
+        as_json = contest.contest_json(reports, systems, chosen)
+    click.echo(as_json if to_stdout else text, nl=False)
     if json_file is not None and not to_stdout:
-        write_json(reports, json_file)
+        write_text(json_file, as_json)
+    lost = None
+    if worst is not None:
+        by_name = dict(zip(names, folders, strict=True))
+        lost = worst_queries(
+            reports, loser, winners, worst, lambda name: open_dataset(by_name[name], split, keep_first=keep_first)
+        )
+        click.echo("\n" + worst_text(lost, loser, winners), nl=False, err=to_stdout)
     if plots is not None:
-        write_plots(reports, plots)
-    written = [str(path) for path in (json_file, runs, plots) if path is not None and str(path) != "-"]
+        write_plots(contest.side_by_side(reports, systems), plots, None if chosen is None else str(chosen))
+    if html is not None:
+        write_page(reports, systems, chosen, html, lost)
+    written = [str(path) for path in (json_file, runs, plots, html) if path is not None and str(path) != "-"]
     if written:
         render.note(f"written: {', '.join(written)}")
+
+
+def listed(text: str) -> list[str]:
+    """Split what commas separate, leaving out what is empty."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def labelled(model: str | None, models: str | None) -> dict[str, str | None]:
+    """Take --model or --models: label → model; a single one has the label "". Raises UsageError for both."""
+    from benchmarks.contest import label_models
+
+    if models is None:
+        return {"": model}
+    if model is not None:
+        raise UsageError("--model names one encoder, --models several: give one of the two")
+    labels = label_models(listed(models))
+    return dict(labels) if len(labels) > 1 else {"": next(iter(labels.values()))}
+
+
+def index_places(index: Path | None, names: list[str], labels: list[str]) -> dict[tuple[str, str], Path | None]:
+    """Give each data set and model its index folder: ``index`` itself for one of each, else SET, SET.MODEL below it.
+
+    Raises UsageError when other indexes would come to lie inside an index.
+    """
+    if index is None or len(names) * len(labels) == 1:
+        return {(name, label): index for name in names for label in labels}
+    if is_index(index):
+        raise UsageError(f"{index}: an index; for several sets or models --index takes a folder to keep indexes in")
+    return {(name, label): index / (f"{name}.{label}" if label else name) for name in names for label in labels}
 
 
 def command_line(

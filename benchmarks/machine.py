@@ -62,8 +62,8 @@ def installed() -> dict[str, str]:
     return found
 
 
-def machine_line() -> str:
-    """Name the machine in one line, for the head of a table."""
-    machine = describe_machine()
+def machine_line(machine: dict[str, Any] | None = None) -> str:
+    """Name a machine, as ``describe_machine`` did or this one, in one line, for the head of a table."""
+    machine = describe_machine() if machine is None else machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}; {libraries}"

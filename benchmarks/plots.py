@@ -6,6 +6,7 @@ The only place that knows matplotlib, which comes with the extra ``bench``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,37 +15,59 @@ from benchmarks.outputs import make_folder, write_whole
 from benchmarks.report import Report
 from indexer.errors import UsageError
 
+LABELLED_BARS = 4  # systems; with more of them the figures above the bars run into each other
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def check_plots(folder: Path) -> None:
     """Raise before any work: UsageError without matplotlib, StorageError when the folder takes no file."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise UsageError("--plots needs matplotlib: pip install 'searchengine[bench]'") from error
+    check_matplotlib("--plots")
     make_folder(folder)
 
 
-def write_plots(reports: Sequence[Report], folder: Path) -> list[Path]:
+def check_matplotlib(option: str) -> None:
+    """Raise UsageError, naming the option that needs it, unless matplotlib is installed."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"{option} needs matplotlib: pip install 'searchengine[bench]'") from error
+
+
+def write_plots(reports: Sequence[Report], folder: Path, baseline: str | None = None) -> list[Path]:
     """Draw each report into ``folder`` → the files written: DATASET.SPLIT.{measures,latency,queries}.png.
 
+    Gains are those of each system over the ``baseline``, without one those of the last mode over each other one.
     The picture of latency is left out when nothing was timed, that of queries when there is one mode only.
     Raises UsageError without matplotlib, StorageError when a file cannot be written.
     """
     check_plots(folder)
     written = []
     for report in reports:
-        drawn = {"measures": draw_measures(report), "latency": draw_latency(report), "queries": draw_queries(report)}
-        for name, figure in drawn.items():
-            if figure is None:
-                continue
+        for name, figure in draw_report(report, baseline).items():
             path = folder / f"{report.dataset}.{report.split}.{name}.png"
             with write_whole(path) as part:
-                figure.savefig(part, format="png", dpi=120)
+                part.write_bytes(png(figure))
             written.append(path)
     return written
+
+
+def draw_report(report: Report, baseline: str | None = None) -> dict[str, Figure]:
+    """Draw every picture that a report has figures for: measures, latency, queries."""
+    drawn = {
+        "measures": draw_measures(report),
+        "latency": draw_latency(report),
+        "queries": draw_queries(report, baseline),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def png(figure: Figure) -> bytes:
+    """Write a figure as the bytes of a PNG file."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
 
 
 def new_figure() -> Figure:
@@ -62,11 +85,12 @@ def draw_measures(report: Report) -> Figure:
     for position, (mode, result) in enumerate(report.results.items()):
         places = [index - 0.4 + width * (position + 0.5) for index in range(len(MEASURES))]
         bars = axes.bar(places, [result.means[name] for name in MEASURES], width, label=mode)
-        axes.bar_label(bars, fmt="%.3f", fontsize=7)
+        if len(report.results) <= LABELLED_BARS:
+            axes.bar_label(bars, fmt="%.3f", fontsize=7)
     axes.set_xticks(range(len(MEASURES)), MEASURES)
     axes.set_ylim(0, 1.05)
     axes.set_title(f"{report.dataset} ({report.split}), {report.model}", parse_math=False)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)  # inside it would hide bars
     return figure
 
 
@@ -89,17 +113,23 @@ def draw_latency(report: Report) -> Figure | None:
     return figure
 
 
-def draw_queries(report: Report) -> Figure | None:
-    """Draw the last mode's gain in nDCG@10 over each other one, query by query, sorted: wins and losses at a glance."""
+def draw_queries(report: Report, baseline: str | None = None) -> Figure | None:
+    """Draw gains in nDCG@10, query by query, sorted: wins and losses at a glance.
+
+    With a ``baseline`` every other system's gain over it, else the last mode's gain over each other one. None where
+    there is one mode only.
+    """
     *others, last = report.results
-    if not others:
+    pairs = [(last, mode) for mode in others]
+    if baseline is not None:
+        pairs = [(system, baseline) for system in report.results if system != baseline]
+    if not pairs:
         return None
     figure = new_figure()
     axes = figure.add_subplot()
-    best = report.results[last].queries["nDCG@10"]
-    for mode in others:
-        values = report.results[mode].queries["nDCG@10"]
-        axes.plot(sorted((best[query] - values[query] for query in best), reverse=True), label=f"{last} - {mode}")
+    for better, base in pairs:
+        gained, values = (report.results[system].queries["nDCG@10"] for system in (better, base))
+        axes.plot(sorted((gained[query] - values[query] for query in values), reverse=True), label=f"{better} - {base}")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xlabel("queries, sorted by gain")
     axes.set_ylabel("difference in nDCG@10")

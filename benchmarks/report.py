@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics import MEASURES
-from benchmarks.outputs import write_text
 from benchmarks.significance import Comparison
+
+COMPARED = "nDCG@10"  # the measure by which systems and queries are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,18 @@ class ModeComparison:
     result: Comparison
     p_holm: float
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the comparison as one flat object."""
+        return {"measure": self.measure, "a": self.a, "b": self.b, **asdict(self.result), "p_holm": self.p_holm}
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One data set's figures. ``passages_per_second`` is None when no passage had to be encoded."""
+    """One data set's figures with one model. ``passages_per_second`` is None when no passage had to be encoded.
+
+    ``label`` names the model where several are compared, else it is "". ``lists`` holds what each query found first:
+    mode → query id → at most ten document ids.
+    """
 
     dataset: str
     split: str
@@ -59,6 +67,8 @@ class Report:
     comparisons: tuple[ModeComparison, ...] = ()
     notes: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)  # fingerprint, fusion, backend, machine, command
+    label: str = ""
+    lists: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``bench --json`` writes."""
@@ -66,6 +76,7 @@ class Report:
             "dataset": self.dataset,
             "split": self.split,
             "model": self.model,
+            **({"label": self.label} if self.label else {}),
             "documents": self.documents,
             "queries": self.queries,
             "results": {
@@ -74,10 +85,7 @@ class Report:
             },
             "index_seconds": self.index_seconds,
             "passages_per_second": self.passages_per_second,
-            "comparisons": [
-                {"measure": found.measure, "a": found.a, "b": found.b, **asdict(found.result), "p_holm": found.p_holm}
-                for found in self.comparisons
-            ],
+            "comparisons": [found.as_json() for found in self.comparisons],
             "notes": list(self.notes),
             **self.details,
         }
@@ -151,9 +159,9 @@ def to_json(reports: Sequence[Report]) -> str:
     value = reports[0].as_json() if len(reports) == 1 else None
     if value is None:
         value = {"datasets": [report.as_json() for report in reports], "mean": mean_results(reports)}
+    return dump(value)
+
+
+def dump(value: Any) -> str:
+    """Write a value as JSON for people and programs. Raises ValueError for a figure that is no number."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_json(reports: Sequence[Report], path: Path) -> None:
-    """Write the reports' JSON, whole or not at all. Raises StorageError."""
-    write_text(path, to_json(reports))

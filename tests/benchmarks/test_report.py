@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.metrics import MEASURES
 from benchmarks.plots import write_plots
-from benchmarks.report import Latency, ModeComparison, ModeResult, Report, as_text, to_json, write_json
+from benchmarks.report import Latency, ModeComparison, ModeResult, Report, as_text, to_json
 from benchmarks.significance import compare
-from indexer.errors import StorageError, UsageError
+from indexer.errors import UsageError
 
 
 def result(value, latency=Latency(1.25, 20.5)):  # noqa: B008  # frozen
@@ -85,17 +85,10 @@ def test_json_has_the_fields_that_others_rely_on():
     }
 
 
-def test_json_of_several_sets_holds_each_and_the_means(tmp_path):
-    path = tmp_path / "figures.json"
-    write_json([report("one", bm25=0.125), report("two", bm25=0.375)], path)
-    found = json.loads(path.read_text())
+def test_json_of_several_sets_holds_each_and_the_means():
+    found = json.loads(to_json([report("one", bm25=0.125), report("two", bm25=0.375)]))
     assert [entry["dataset"] for entry in found["datasets"]] == ["one", "two"]
     assert found["mean"]["bm25"] == dict.fromkeys(MEASURES, 0.25)
-
-
-def test_json_that_cannot_be_written_is_one_sentence(tmp_path):
-    with pytest.raises(StorageError, match="a folder"):
-        write_json([report()], tmp_path)
 
 
 def test_plots_are_png_files(tmp_path):
