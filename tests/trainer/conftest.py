@@ -22,7 +22,7 @@ def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "qrels").mkdir(parents=True)
     texts = [text for text in read_texts([LIBRARY]) if text.body]
     paragraphs = [
-        (f"d{number}-{at}", text.title, part.strip())
+        (f"d{number}-{at}", text.title, " ".join(part.split()[:40]))
         for number, text in enumerate(texts)
         for at, part in enumerate(text.body.split("\n\n"))
         if len(part.split()) > 15
