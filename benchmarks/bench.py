@@ -100,6 +100,7 @@ def bench(
                 "backend": built.backend,
                 "passages_encoded": built.passages_encoded,
                 "fusion": FUSION,
+                "weights": searcher.weights().as_dict(),
                 "machine": describe_machine(),
             },
             label=label,

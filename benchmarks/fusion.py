@@ -11,41 +11,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.beir import Dataset, is_blank, open_dataset
+from benchmarks.asked import Asked, ask_all
+from benchmarks.beir import Dataset, open_dataset
 from benchmarks.bench import build
 from benchmarks.metrics import Measured, measure
 from benchmarks.runs import Run
 from benchmarks.significance import compare, holm
-from indexer.encoders import load_stored_encoder
-from indexer.format import ENCODER
 from indexer.progress import SILENT
-from indexer.snapshot import Generation, Snapshot, documents_of
+from indexer.snapshot import Snapshot, documents_of
 from indexer.vectors import best
-from searchengine import feedback, fusion, query, retrieve
-from searchengine.hits import Candidates, Pool
+from searchengine import feedback, fusion
+from searchengine.hits import Candidates
 
-DEPTH = 1000
 KEPT = 100
 BASE = "min-max 0.6"
 PARTS = ("dense", "BM25")
 SHOWN = ("nDCG@10", "R@100")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One query's lists, their pool with all scores, and what feedback needs besides."""
-
-    vector: np.ndarray
-    dense: Candidates
-    lexical: Candidates
-    pool: Pool
-    vectors: np.ndarray
-    moments: Callable[[np.ndarray], tuple[float, float]]
 
 
 def ranked(asked: Asked, scores: np.ndarray) -> Candidates:
@@ -123,27 +109,12 @@ WAYS: dict[str, Callable[[Asked], Candidates]] = {
 }
 
 
-def ask(generation: Generation, sample: retrieve.Sample, vector: np.ndarray, terms: list[str]) -> Asked:
-    """Retrieve one query's lists and pool."""
-    dense = retrieve.dense(generation, vector, DEPTH, None)
-    lexical = retrieve.lexical(generation, terms, DEPTH, None)
-    pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
-    return Asked(vector, dense, lexical, pool, vectors, sample.moments)
-
-
 def runs_of(dataset: Dataset, place: Path, texts: Mapping[str, str]) -> dict[str, Run]:
     """Rank every query by every way, the hundred best documents each."""
     runs = {name: Run(name, {}) for name in WAYS}
     snapshot = Snapshot(place)
     with snapshot.reading() as generation:
-        encoder = load_stored_encoder(place / ENCODER / generation.settings["encoder"]["fingerprint"])
-        sample = retrieve.Sample(generation.segments)
-        for identifier, text in texts.items():
-            if is_blank(text) or generation.postings is None:
-                continue
-            cleaned = query.parse(text).text
-            terms = query.bounded_terms(query.content_terms(generation.postings.terms(cleaned), []), [])
-            asked = ask(generation, sample, encoder.encode_queries([cleaned])[0], terms)
+        for identifier, asked in ask_all(place, generation, texts):
             own = identifier if identifier in dataset.own else None
             found = {name: way(asked) for name, way in WAYS.items()}
             passages = np.unique(np.concatenate([each.passages[: KEPT + 1] for each in found.values()]))

@@ -21,6 +21,8 @@ LEXICAL = "lexical"
 ENCODER = "encoder"
 DAMAGED = "damaged"  # what repair moved away
 
+FUSION = "fusion"  # the setting that holds fusion weights learnt for this index's encoder and documents
+
 # Features that a reader must know to answer right; an index that requires another one is refused.
 KNOWN_REQUIREMENTS: frozenset[str] = frozenset()
 

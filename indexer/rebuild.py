@@ -16,6 +16,7 @@ from pathlib import Path
 from indexer.build import BuildReport, index_paths
 from indexer.durable import sync_folder
 from indexer.errors import NothingToIndex
+from indexer.format import FUSION
 from indexer.index import Splitting, base_of
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
@@ -47,12 +48,24 @@ def rebuild(paths: Sequence[Path], folder: Path, options: Options, progress: Pro
         shutil.rmtree(fresh, ignore_errors=True)  # of a rebuild that was interrupted
         try:
             report = index_paths(roots, fresh, options, progress)
+            _carry_weights(old, fresh, progress)
             _exchange(fresh, folder)
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     report.index = folder
     return report
+
+
+def _carry_weights(old: Writer, fresh: Path, progress: Progress) -> None:
+    """Let learnt fusion weights go with the index where its encoder is the same; another encoder needs others."""
+    if (weights := old.settings.get(FUSION)) is None:
+        return
+    with Writer(fresh) as new:
+        if new.settings["encoder"]["fingerprint"] == old.settings["encoder"]["fingerprint"]:
+            new.store_setting(FUSION, weights)
+        else:
+            progress.note("the learnt fusion weights belonged to the old encoder and are gone (searchengine tune)")
 
 
 def _exchange(fresh: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from indexer.format import FORMAT
+from indexer.format import FORMAT, FUSION
 from indexer.index import base_of
 from indexer.snapshot import Snapshot
 
@@ -32,6 +32,7 @@ def describe(folder: Path) -> dict[str, Any]:
                 "dead_rows": sum(len(segment.dead) for segment in generation.segments),
                 "encoder": generation.settings["encoder"],
                 "splitting": generation.settings["splitting"],
+                "fusion": generation.settings.get(FUSION),  # None: the default weights
                 "size_bytes": size_of(folder),
                 "updated": time.strftime(
                     "%Y-%m-%d %H:%M:%S", time.localtime((folder / "catalog.sqlite").stat().st_mtime)

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError, NoResultFound
 
 from indexer import rows
-from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SOURCES, STATE, Catalog
+from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SETTINGS, SOURCES, STATE, Catalog
 from indexer.documents import searchable
 from indexer.durable import StoredFile, checksum_of, sealed, storage_errors
 from indexer.errors import DamagedIndex
@@ -245,6 +246,17 @@ class Writer(Staging):
                 connection.execute(update(STATE).values(lexical=lexical, lexical_dead=0))
             self._previous_lexical = (state["lexical"],)
             self.after_commit()
+
+    def store_setting(self, key: str, value: Any) -> int:
+        """Commit one setting, a JSON value, and return the new generation; None removes it. Nothing may be staged."""
+        with storage_errors("writing a setting"):
+            with self.catalog.transaction() as connection:
+                connection.execute(delete(SETTINGS).where(SETTINGS.c.key == key))
+                if value is not None:
+                    connection.execute(insert(SETTINGS).values(key=key, value=json.dumps(value, allow_nan=False)))
+            self.settings = self.catalog.settings()
+            self.after_commit()
+        return self.count()[2]
 
     def _write_postings(
         self, lexical: str | None, removed: set[int], added: list[tuple[int, str]], generation: int, *, anew: bool

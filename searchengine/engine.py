@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.errors import UsageError
+from indexer.errors import DamagedIndex, UsageError
 from indexer.format import ENCODER
 from indexer.index import base_of
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
 from searchengine import filters, query, retrieve
 from searchengine.feedback import ask_again
-from searchengine.fusion import FUSIONS, LISTS, standard
+from searchengine.fusion import FUSIONS, LISTS, Weights, standard, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
 
 if TYPE_CHECKING:
@@ -169,9 +169,19 @@ class Searcher:
             return dense, lexical, LISTS[fusion](dense, lexical)
         pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
         moments = self._sample(generation).moments
+        weights = self._weights(generation)
         if fusion == "standard":
-            return (*pool.lists(), standard(pool, *moments(vector)))
-        return (*pool.lists(), ask_again(pool, vectors, vector, moments))
+            return (*pool.lists(), standard(pool, *moments(vector), span=weights.span))
+        return (*pool.lists(), ask_again(pool, vectors, vector, moments, weights))
+
+    def _weights(self, generation: Generation) -> Weights:
+        """Read the fusion weights that an index carries, else the default ones."""
+        try:
+            return weights_of(generation.settings)
+        except ValueError as error:
+            raise DamagedIndex(
+                f"{self.folder}: {error} (searchengine tune --reset goes back to the default)"
+            ) from error
 
     def _sample(self, generation: Generation) -> retrieve.Sample:
         """Choose the passages that cosines are compared with, once a generation."""
@@ -187,6 +197,11 @@ class Searcher:
         if fingerprint not in self._encoders:
             self._encoders = {fingerprint: load_stored_encoder(self.folder / ENCODER / fingerprint)}
         return self._encoders[fingerprint]
+
+    def weights(self) -> Weights:
+        """Return what the default fusion weighs by in this index: as learnt by ``tune``, else the default."""
+        with self._lock, self._snapshot.reading() as generation:
+            return self._weights(generation)
 
     def settings(self) -> dict[str, Any]:
         """Return the index's settings: its encoder, how it splits, where its names start."""

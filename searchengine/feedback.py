@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from indexer.vectors import DECIMALS
-from searchengine.fusion import standard
+from searchengine.fusion import DEFAULT, Weights, standard
 from searchengine.hits import Candidates, Pool
 
 READ = 10
@@ -32,15 +32,21 @@ def towards(vector: np.ndarray, vectors: np.ndarray, scores: np.ndarray, share: 
 
 
 def ask_again(
-    pool: Pool, vectors: np.ndarray, vector: np.ndarray, moments: Callable[[np.ndarray], tuple[float, float]]
+    pool: Pool,
+    vectors: np.ndarray,
+    vector: np.ndarray,
+    moments: Callable[[np.ndarray], tuple[float, float]],
+    weights: Weights = DEFAULT,
 ) -> Candidates:
     """Fuse a pool, move the query towards the best passages, and fuse the pool by the moved query's products.
 
     vectors [u, D] are those of the pool's passages, vector [D] is the query; ``moments`` gives the mean and spread of a
-    query's products over the index. The query moves by as much as the best passage has of its words: what was found
-    by meaning alone may be the wrong neighbourhood. No passage enters or leaves the pool, and BM25 stays as it was.
+    query's products over the index. The query moves by as much as the best passage has of its words, times
+    ``weights.feedback``: what was found by meaning alone may be the wrong neighbourhood. No passage enters or leaves
+    the pool, and BM25 stays as it was.
     """
-    first = standard(pool, *moments(vector), count=READ)
+    first = standard(pool, *moments(vector), count=READ, span=weights.span)
     best = np.searchsorted(pool.passages, first.passages)
-    moved = towards(vector, vectors[best], first.scores, pool.coverage())
-    return standard(replace(pool, cosines=np.round(vectors @ moved, DECIMALS)), *moments(moved))
+    moved = towards(vector, vectors[best], first.scores, weights.feedback * pool.coverage())
+    again = replace(pool, cosines=np.round(vectors @ moved, DECIMALS))
+    return standard(again, *moments(moved), span=weights.span)

@@ -3,23 +3,68 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from indexer.format import FUSION
 from indexer.vectors import best
 from searchengine.hits import Candidates, Pool
 
 LEXICAL_SPAN = 4.0
+FEEDBACK = 1.0
 
 
-def standard(pool: Pool, mean: float, spread: float, count: int | None = None) -> Candidates:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What the default fusion weighs by; an index may carry its own, learnt from judgements by ``tune``.
+
+    ``span``: how many standard deviations of the cosine the best possible BM25 score counts, 0 to 64. ``feedback``: how
+    far a query moves towards what it found first, in shares of what the words found allow, 0 to 8.
+    """
+
+    span: float = LEXICAL_SPAN
+    feedback: float = FEEDBACK
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for weights out of range, and for what is no number."""
+        for name, value, most in (("span", self.span, 64), ("feedback", self.feedback, 8)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+                raise ValueError(f"the {name} must lie in [0, {most}], not {value!r:.40}")
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the weights as an index stores them."""
+        return asdict(self)
+
+
+DEFAULT = Weights()
+
+
+def weights_of(settings: Mapping[str, Any]) -> Weights:
+    """Read the weights out of an index's settings: the default ones where it carries none.
+
+    Raises ValueError where what it carries is no weights.
+    """
+    stored = settings.get(FUSION)
+    if stored is None:
+        return DEFAULT
+    if not isinstance(stored, dict) or not {"span", "feedback"} <= stored.keys():
+        raise ValueError(f"the fusion weights {stored!r:.60} lack a span or a feedback")
+    return Weights(stored["span"], stored["feedback"])
+
+
+def standard(
+    pool: Pool, mean: float, spread: float, count: int | None = None, span: float = LEXICAL_SPAN
+) -> Candidates:
     """Fuse a pool by cosines in standard deviations of the index, plus BM25 as a share of what it could be.
 
     pool [u] → [u], or its ``count`` best: best first, ties by passage id. ``mean`` and ``spread`` are those of the
     query's cosine over the whole index: a cosine counts by how far it stands out of what any passage gets, so that an
     encoder whose cosines lie in another range needs no other weight. A spread of 0 counts as 1.
     BM25 is divided by the geometric mean of the query's best and full scores. So where the best passage has all that
-    the query asks for, it gains about LEXICAL_SPAN standard deviations; where it has few of the words, the less. Words
+    the query asks for, it gains about ``span`` standard deviations; where it has few of the words, the less. Words
     that are nowhere in the index (another language, another form) thus take weight from BM25 and not from the cosine.
     Source: computed instead of missing scores, Bruch et al., arXiv:2210.11934; the rest was chosen by
     ``python -m benchmarks.fusion`` (docs/quality.md).
@@ -27,7 +72,7 @@ def standard(pool: Pool, mean: float, spread: float, count: int | None = None) -
     scores = (pool.cosines.astype(np.float64) - mean) / (spread or 1)
     best_score = float(pool.bm25.max(initial=0))
     if best_score > 0:
-        scores += LEXICAL_SPAN * pool.bm25.astype(np.float64) / math.sqrt(best_score * pool.full)
+        scores += span * pool.bm25.astype(np.float64) / math.sqrt(best_score * pool.full)
     return Candidates(*best(pool.passages, scores, len(pool) if count is None else count))
 
 

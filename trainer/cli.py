@@ -1,4 +1,4 @@
-"""`searchengine train` and `mine`: options, one call, one rendering."""
+"""`searchengine train`, `mine` and `tune`: options, one call, one rendering."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from indexer.errors import UsageError
 from indexer.progress import SILENT
 from searchengine import render, terminal
+from searchengine.commands.options import index_option, json_option, located
 
 PATH = click.Path(path_type=Path)
 
@@ -130,3 +132,61 @@ def mine(
             f"{report.filtered:,} candidates looked like answers and were left out"
         )
     render.note(f"written: {output}")
+
+
+@click.command()
+@click.argument("folder", metavar="[BEIR_DIR]", required=False, type=PATH)
+@index_option
+@click.option("--queries", type=PATH, help='JSONL of "_id" and "text", with --qrels instead of BEIR_DIR.')
+@click.option("--qrels", type=PATH, help="TSV of query id, document as hits name it, and grade.")
+@click.option("--split", help="dev, train or held-out (what `train` held out).  [default: dev, else train]")
+@click.option("--dry-run", is_flag=True, help="Measure, store nothing.")
+@click.option("--reset", is_flag=True, help="Go back to the default weights.")
+@json_option
+def tune(
+    folder: Path | None,
+    index: Path | None,
+    queries: Path | None,
+    qrels: Path | None,
+    split: str | None,
+    dry_run: bool,
+    reset: bool,
+    as_json: bool,
+) -> None:
+    """Learn the index's fusion weights from judged queries.
+
+    Two numbers: how much words count beside meaning, and how far a query moves towards what it found first. They are
+    chosen by nDCG@10, and kept only if queries that had no part in the choice gain beyond chance; `query`, `bench` and
+    the Python API then use them. Test judgements are never learnt from: with BEIR_DIR its dev split is taken, else its
+    train split. Where the index's encoder was trained on that split, take --split held-out.
+    """
+    from trainer import tune as tuning
+
+    place = located(index)
+    if reset:
+        if folder or queries or qrels:
+            raise UsageError("--reset takes no judgements")
+        removed = tuning.reset(place)
+        if as_json:
+            click.echo(render.json({"reset": removed}))
+        else:
+            click.echo("the default weights again" if removed else "nothing to reset: the weights are the default ones")
+        return
+    if folder is not None and (queries or qrels):
+        raise UsageError("give a BEIR folder, or --queries and --qrels, not both")
+    if folder is not None:
+        judged = tuning.judged_in_folder(folder, split)
+    elif queries is not None and qrels is not None:
+        if split is not None:
+            raise UsageError("--split chooses among a BEIR folder's judgements; --qrels names a file")
+        judged = tuning.judged_in_files(queries, qrels)
+    else:
+        raise UsageError("no judgements given: name a BEIR folder, or --queries FILE and --qrels FILE")
+    report = tuning.tune(place, judged, dry_run=dry_run, progress=terminal.progress())
+    click.echo(render.json(report.as_json()) if as_json else tuning.as_text(report))
+    if report.kept:
+        render.note("stored in the index, and used from now on (searchengine tune --reset goes back)")
+    elif dry_run:
+        render.note("a dry run: nothing was stored")
+    else:
+        render.note("nothing was stored: the index is as it was")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,6 +35,7 @@ def status(index: Path | None, skipped: bool, as_json: bool) -> None:
             + (" (--skipped names them)" if state["skipped"] and not skipped else ""),
         ),
         ("encoder", f"{encoder['name']}, {encoder['dimension']} dimensions, {encoder['fingerprint'][:12]}"),
+        ("fusion", fusion_line(state["fusion"])),
         (
             "generation",
             f"{state['generation']} ({render.counted(state['segments'], 'segment')}, {state['dead_rows']} dead rows)",
@@ -46,3 +48,19 @@ def status(index: Path | None, skipped: bool, as_json: bool) -> None:
     if skipped:
         for entry in state["skipped"]:
             click.echo(render.clean(f"{entry['path']}: {entry['reason']}"))
+
+
+def fusion_line(stored: Any) -> str:
+    """Say what hybrid search weighs by, and where that was learnt; a damaged setting is shown as it stands."""
+    from indexer.format import FUSION
+    from searchengine.fusion import weights_of
+
+    try:
+        weights = weights_of({FUSION: stored})
+    except ValueError as error:
+        return f"damaged ({error}; searchengine tune --reset restores the default)"
+    line = f"lexical span {weights.span:g}, feedback {weights.feedback:g}"
+    learnt = stored.get("learnt") if isinstance(stored, dict) else None
+    if not isinstance(learnt, dict):
+        return f"{line} (the default)" if stored is None else line
+    return f"{line}, learnt from {learnt.get('queries')} queries of {learnt.get('from')}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.fusion import WAYS, Asked, table
+from benchmarks.asked import Asked
+from benchmarks.fusion import WAYS, table
 from benchmarks.metrics import Measured
 from searchengine.hits import Candidates, Pool
 

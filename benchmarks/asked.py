@@ -1,0 +1,54 @@
+"""A query's lists, pool and vectors, retrieved once: what ways to fuse are compared on, by studies and by ``tune``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.beir import is_blank
+from indexer.encoders import load_stored_encoder
+from indexer.format import ENCODER
+from indexer.snapshot import Generation
+from searchengine import query, retrieve
+from searchengine.hits import Candidates, Pool
+
+DEPTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query's lists, their pool with all scores, and what feedback needs besides."""
+
+    vector: np.ndarray
+    dense: Candidates
+    lexical: Candidates
+    pool: Pool
+    vectors: np.ndarray
+    moments: Callable[[np.ndarray], tuple[float, float]]
+
+
+def ask(
+    generation: Generation, sample: retrieve.Sample, vector: np.ndarray, terms: list[str], depth: int = DEPTH
+) -> Asked:
+    """Retrieve one query's lists, ``depth`` passages each, and pool them."""
+    dense = retrieve.dense(generation, vector, depth, None)
+    lexical = retrieve.lexical(generation, terms, depth, None)
+    pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
+    return Asked(vector, dense, lexical, pool, vectors, sample.moments)
+
+
+def ask_all(
+    place: Path, generation: Generation, texts: Mapping[str, str], depth: int = DEPTH
+) -> Iterator[tuple[str, Asked]]:
+    """Retrieve queries (id → text) one after the other; a blank one finds nothing and is left out."""
+    encoder = load_stored_encoder(place / ENCODER / generation.settings["encoder"]["fingerprint"])
+    sample = retrieve.Sample(generation.segments)
+    for identifier, text in texts.items():
+        if is_blank(text) or generation.postings is None:
+            continue
+        cleaned = query.parse(text).text
+        terms = query.bounded_terms(query.content_terms(generation.postings.terms(cleaned), []), [])
+        yield identifier, ask(generation, sample, encoder.encode_queries([cleaned])[0], terms, depth)
