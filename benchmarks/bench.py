@@ -22,6 +22,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.metrics import DEPTH, measure
 from benchmarks.outputs import make_folder
 from benchmarks.report import COMPARED, Latency, ModeComparison, ModeResult, Report
+from benchmarks.robustness import Robust, measure_robustness
 from benchmarks.runs import Ranking, Run, check_id, write_run
 from benchmarks.significance import compare, holm
 from indexer.documents import Document
@@ -52,11 +53,13 @@ def bench(
     keep_first: bool = False,
     backend: str = "auto",
     label: str = "",
+    robust: Robust | None = None,
 ) -> Report:
     """Measure retrieval on one split of a BEIR folder, in each mode.
 
     The index is made in a temporary folder, or kept at ``index``, where a later run encodes only what it lacks.
     ``runs`` is a folder for TREC run files, DATASET.SPLIT.MODE.trec, and checked to be writable before encoding.
+    ``robust`` asks for the robustness report as well.
     ``label`` names the model where several are compared, also in its run files: DATASET.SPLIT.LABEL.MODE.trec.
     Raises UsageError for an unknown mode, DataError for a faulty folder, StorageError, ModelError, IncompatibleIndex.
     """
@@ -81,6 +84,11 @@ def bench(
             lists[mode] = {
                 query: tuple(document for document, _ in ranking[:LISTED]) for query, ranking in run.rankings.items()
             }
+        robustness = None
+        if robust is not None:
+            robustness = measure_robustness(
+                searcher, dataset, results, lists, robust, model=model, backend=backend, progress=progress
+            )
         if (built := searcher.report) is None:
             raise TypeError("index_documents() gave no report")
         rate = built.passages_encoded / built.encode_seconds if built.passages_encoded else None
@@ -105,6 +113,7 @@ def bench(
             },
             label=label,
             lists=lists,
+            robustness=robustness,
         )
 
 

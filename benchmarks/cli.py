@@ -28,6 +28,15 @@ from searchengine import render, terminal
 @click.option("--runs", type=click.Path(path_type=Path), help="Write TREC run files into this folder.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Draw PNG plots into this folder.")
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path), help="Write a page with tables and plots.")
+@click.option("--robustness", is_flag=True, help="Measure position, wording and length as well.")
+@click.option(
+    "--sample", type=click.IntRange(10), default=200, show_default=True, help="Queries --robustness asks at most."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws what --robustness asks.")
+@click.option(
+    "--paraphrase", metavar="URL", envvar="SEARCHENGINE_LLM_URL", help="--robustness: an OpenAI-compatible endpoint."
+)
+@click.option("--paraphrase-model", envvar="SEARCHENGINE_LLM_MODEL", default="", help="The model that answers there.")
 @click.option("--keep-first", is_flag=True, help="Go on where ids repeat, with the first of them.")
 @click.option(
     "--backend", default="auto", show_default=True, help="What runs the encoder: auto, onnx, openvino, torch."
@@ -45,6 +54,11 @@ def bench(
     runs: Path | None,
     plots: Path | None,
     html: Path | None,
+    robustness: bool,
+    sample: int,
+    seed: int,
+    paraphrase: str | None,
+    paraphrase_model: str,
     keep_first: bool,
     backend: str,
 ) -> None:
@@ -53,14 +67,19 @@ def bench(
     Each holds corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped. Several folders give a table
     each and the means; --index then keeps one index for each, below the folder given, and one for each of --models.
     --worst holds hybrid against the better of its parts, of several models the second against the baseline.
+    --robustness asks whether answers are found wherever they stand in a long document, however the question is worded,
+    and however long documents are. With --paraphrase queries are sent to that address (env SEARCHENGINE_LLM_URL,
+    SEARCHENGINE_LLM_MODEL, SEARCHENGINE_LLM_KEY).
     """
     from benchmarks import bench as benchmark
     from benchmarks import contest
     from benchmarks.beir import open_dataset
     from benchmarks.outputs import check_file, write_text
     from benchmarks.page import write_page
+    from benchmarks.paraphrase import Endpoint
     from benchmarks.plots import check_matplotlib, check_plots, write_plots
     from benchmarks.report import as_text, to_json
+    from benchmarks.robustness import Robust
     from benchmarks.worst import sides, worst_queries, worst_text
 
     to_stdout = json_file is not None and str(json_file) == "-"
@@ -86,6 +105,10 @@ def bench(
     if several:
         contest.check_models(encoder for encoder in compared.values() if encoder is not None)
 
+    robust = None
+    if robustness:
+        robust = Robust(sample, seed, Endpoint(paraphrase, paraphrase_model) if paraphrase else None)
+
     reports = []
     for folder, name in zip(folders, names, strict=True):
         for label, encoder in compared.items():
@@ -100,8 +123,10 @@ def bench(
                 keep_first=keep_first,
                 backend=backend,
                 label=label,
+                robust=robust,
             )
             command = command_line(folder, split, wanted, encoder, keep_first, backend)
+            command += f" --robustness --sample {sample} --seed {seed}" if robustness else ""
             reports.append(replace(report, details={**report.details, "command": command}))
 
     if chosen is None:

@@ -22,6 +22,7 @@ from benchmarks.report import (
     dump,
     figures,
     latency_figures,
+    robustness_text,
 )
 from benchmarks.significance import compare, holm
 from indexer.errors import UsageError
@@ -156,6 +157,7 @@ def side_by_side(reports: Sequence[Report], systems: Sequence[System]) -> list[R
             model=", ".join(report.label or report.model for report in group),
             results={str(system): results_of(group, system)[dataset] for system in systems},
             label="",
+            robustness=group[0].robustness if len(group) == 1 else None,  # each model has its own
         )
         for dataset, group in by_dataset(reports).items()
     ]
@@ -175,6 +177,7 @@ def contest_text(reports: Sequence[Report], systems: Sequence[System], baseline:
             rows.append([str(system), *figures(found.means), *times])
         parts.append(head + "\n" + draw([["", *MEASURES, "p50 ms", "p95 ms"], *rows]))
         parts.extend(compared(compare_systems(group, systems, baseline)))
+        parts.extend(text for report in group for text in robustness_text(report))
     if len(groups) > 1:
         rows = [[str(system), *figures(mean_of(results_of(reports, system)))] for system in systems]
         parts.append(f"mean of {len(groups)} data sets\n" + draw([["", *MEASURES], *rows]))

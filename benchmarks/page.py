@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from benchmarks.contest import System, by_dataset, compare_systems, mean_of, res
 from benchmarks.machine import machine_line
 from benchmarks.metrics import MEASURES
 from benchmarks.outputs import write_text
-from benchmarks.plots import draw_report, png
+from benchmarks.plots import draw_report, draw_robustness, png
 from benchmarks.report import ModeComparison, ModeResult, Report, figures, latency_figures
+from benchmarks.robustness import tables
 from benchmarks.worst import LostQuery, ResultList, mark
 from searchengine.render import clean
 
@@ -100,11 +102,25 @@ def section(dataset: str, group: Sequence[Report], systems: Sequence[System], ba
     ]
     parts += [f'<p class="soft">{safe(note)}</p>' for note in dict.fromkeys(n for r in group for n in r.notes)]
     (drawn,) = side_by_side(group, systems)
-    figures_by_kind = draw_report(drawn, None if baseline is None else str(baseline))
+    figures_by_kind = draw_report(replace(drawn, robustness=None), None if baseline is None else str(baseline))
     pictures = [picture(png(figure), f"{dataset}: {kind}") for kind, figure in figures_by_kind.items()]
     parts.append(f'<div class="beside">{"".join(pictures)}</div>')
+    parts += [robustness_section(report) for report in group if report.robustness is not None]
     commands = [str(report.details["command"]) for report in group if "command" in report.details]
     parts += [f"<p><code>{safe(command)}</code></p>" for command in commands]
+    return "\n".join(parts)
+
+
+def robustness_section(report: Report) -> str:
+    """Draw how robust a report's index is: a picture, then the tables with their captions."""
+    if report.robustness is None:
+        return ""
+    name = f"Robustness, {report.label}" if report.label else "Robustness"
+    parts = [f"<h3>{safe(name)}</h3>"]
+    if (figure := draw_robustness(report)) is not None:
+        parts.append(picture(png(figure), f"{report.dataset}: robustness"))
+    for caption, (head, *rows) in tables(report.robustness):
+        parts.append(f'<p class="soft">{safe(caption)}</p>' + table(head, rows))
     return "\n".join(parts)
 
 

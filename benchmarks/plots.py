@@ -36,10 +36,11 @@ def check_matplotlib(option: str) -> None:
 
 
 def write_plots(reports: Sequence[Report], folder: Path, baseline: str | None = None) -> list[Path]:
-    """Draw each report into ``folder`` → the files written: DATASET.SPLIT.{measures,latency,queries}.png.
+    """Draw each report into ``folder`` → the files written: DATASET.SPLIT.{measures,latency,queries,robustness}.png.
 
     Gains are those of each system over the ``baseline``, without one those of the last mode over each other one.
-    The picture of latency is left out when nothing was timed, that of queries when there is one mode only.
+    The picture of latency is left out when nothing was timed, that of queries when there is one mode only,
+    that of robustness when it was not measured.
     Raises UsageError without matplotlib, StorageError when a file cannot be written.
     """
     check_plots(folder)
@@ -54,11 +55,12 @@ def write_plots(reports: Sequence[Report], folder: Path, baseline: str | None = 
 
 
 def draw_report(report: Report, baseline: str | None = None) -> dict[str, Figure]:
-    """Draw every picture that a report has figures for: measures, latency, queries."""
+    """Draw every picture that a report has figures for: measures, latency, queries, robustness."""
     drawn = {
         "measures": draw_measures(report),
         "latency": draw_latency(report),
         "queries": draw_queries(report, baseline),
+        "robustness": draw_robustness(report),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -135,4 +137,36 @@ def draw_queries(report: Report, baseline: str | None = None) -> Figure | None:
     axes.set_ylabel("difference in nDCG@10")
     axes.set_title(f"{report.dataset} ({report.split})", parse_math=False)
     axes.legend()
+    return figure
+
+
+def draw_robustness(report: Report) -> Figure | None:
+    """Draw nDCG@10 by the answer's place, by wording and by the answer's length, a line or bar a mode."""
+    if (found := report.robustness) is None:
+        return None
+    figure = new_figure()
+    figure.set_size_inches(11, 7)
+    grid = figure.add_gridspec(2, len(found.position) + 1)
+    for column, (passages, effects) in enumerate(found.position.items()):
+        axes = figure.add_subplot(grid[0, column])
+        for mode in report.results:
+            places = [effect for effect in effects if effect.mode == mode]
+            axes.plot([e.condition for e in places], [e.value for e in places], marker="o", label=mode)
+        axes.set_ylim(0, 1.05)
+        axes.set_title(f"answer's place ({passages})")
+    axes = figure.add_subplot(grid[0, -1])
+    for bias in found.length:
+        axes.plot([most for most, _, _ in bias.quantiles], [value for _, _, value in bias.quantiles], marker="o")
+    axes.set_ylim(0, 1.05)
+    axes.set_title("relevant documents' words")
+    axes = figure.add_subplot(grid[1, :])
+    width = 0.8 / len(report.results)
+    for position, mode in enumerate(report.results):
+        ways = [effect for effect in found.wording if effect.mode == mode]
+        places_x = [index - 0.4 + width * (position + 0.5) for index in range(len(ways))]
+        axes.bar(places_x, [effect.value for effect in ways], width, label=mode)
+        axes.set_xticks(range(len(ways)), [effect.condition for effect in ways])
+    axes.set_ylabel("nDCG@10")
+    axes.set_title(f"wording, {report.dataset} ({report.split})", parse_math=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

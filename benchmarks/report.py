@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks import robustness
 from benchmarks.metrics import MEASURES
 from benchmarks.significance import Comparison
 
@@ -69,6 +70,7 @@ class Report:
     details: dict[str, Any] = field(default_factory=dict)  # fingerprint, fusion, backend, machine, command
     label: str = ""
     lists: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    robustness: robustness.Robustness | None = None  # measured where it was asked for
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``bench --json`` writes."""
@@ -88,6 +90,7 @@ class Report:
             "comparisons": [found.as_json() for found in self.comparisons],
             "notes": list(self.notes),
             **self.details,
+            **({"robustness": self.robustness.as_json()} if self.robustness else {}),
         }
 
 
@@ -115,6 +118,7 @@ def as_text(reports: Sequence[Report]) -> str:
         ]
         parts.append(head + "\n" + draw([["", *MEASURES, "p50 ms", "p95 ms"], *rows]))
         parts.extend(compared(report.comparisons))
+        parts.extend(robustness_text(report))
     if len(reports) > 1:
         rows = [[mode, *figures(means)] for mode, means in mean_results(reports).items()]
         parts.append(f"mean of {len(reports)} data sets\n" + draw([["", *MEASURES], *rows]))
@@ -142,6 +146,14 @@ def compared(comparisons: Sequence[ModeComparison]) -> list[str]:
         for found in comparisons
     ]
     return ["\n".join(lines)]
+
+
+def robustness_text(report: Report) -> list[str]:
+    """Draw a report's tables on robustness, captions above; none where it was not measured."""
+    if report.robustness is None:
+        return []
+    name = f"{report.dataset}, {report.label}" if report.label else report.dataset
+    return [f"{name}, {caption}\n{draw(rows)}" for caption, rows in robustness.tables(report.robustness)]
 
 
 def draw(rows: Sequence[Sequence[str]]) -> str:
