@@ -27,6 +27,7 @@ from indexer.index import Splitting, base_of, base_setting, check_encoder, check
 from indexer.merge import merge_segments
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
+from indexer.readers.language import detect
 from indexer.readers.worker import FileRequest, FileResult, ReaderPool
 from indexer.staging import Prepared, SourceFile, document_digest, encode_path
 from indexer.writer import Writer
@@ -337,7 +338,10 @@ def _prepared(
     document: Document, passages: list[Passage], digests: list[bytes], vectors: dict[bytes, np.ndarray]
 ) -> Prepared:
     rows = [vectors[digest] for digest in digests]
-    return Prepared(document, passages, np.stack(rows) if rows else np.empty((0, 0), np.float16))
+    # A file's reader has asked already, and of code nobody does; what a program hands over is asked here.
+    asked = not document.language and document.kind != "code"
+    language = detect(f"{document.title} {document.text}") if asked else document.language
+    return Prepared(document, passages, np.stack(rows) if rows else np.empty((0, 0), np.float16), language)
 
 
 def _count(writer: Writer, report: BuildReport) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.durable import sealed, storage_errors, sync_folder
 from indexer.errors import IncompatibleIndex, NoIndex, UsageError
 from indexer.format import CATALOG, DAMAGED, ENCODER, FOLDER, LEXICAL, LOCK, SEGMENTS
+from indexer.lexical import ANALYSER
 from indexer.lock import WriterLock
 from indexer.seal import SEAL, write_seal
 
@@ -131,7 +132,7 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
                     "max_length": encoder.max_length,
                     "model": model,
                 },
-                "analyser": "en_stem",
+                "analyser": ANALYSER,
                 "requires": [],
             }
             # The catalog appears by a rename, with its first rows in it: a half-made one is never seen.

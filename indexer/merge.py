@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from indexer.catalog import PASSAGES, SEGMENTS, TOMBSTONES
 from indexer.durable import sealed, storage_errors
 from indexer.format import SEGMENTS as FOLDER
+from indexer.lexical import ANALYSER
 from indexer.rows import forget_segments
 from indexer.vectors import Segment, open_segment, write_segment
 from indexer.writer import DEAD_SHARE, Writer
@@ -36,10 +37,13 @@ def merge_segments(writer: Writer, *, everything: bool = False) -> int:
 
 
 def optimize(folder: Path, *, wait_s: float = 0.0) -> int:
-    """Merge all that may be merged and write the postings anew, without what was removed; count the merged segments."""
+    """Merge all that may be merged and write the postings anew, without what was removed; count the merged segments.
+
+    An index whose texts were analysed by an older version is analysed as a new one from then on.
+    """
     with Writer(folder, wait_s=wait_s) as writer:
         merged = merge_segments(writer, everything=True)
-        writer.rewrite_postings()
+        writer.rewrite_postings(analyser=ANALYSER)
         return merged
 
 

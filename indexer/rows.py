@@ -102,7 +102,7 @@ def store(
                 "key": document.key,
                 "title": document.title,
                 "kind": document.kind,
-                "language": document.language,
+                "language": owner.language or document.language,
                 "digest": document_digest(document),
             }
         )

@@ -25,7 +25,7 @@ from indexer.documents import Location
 from indexer.durable import checksum_of
 from indexer.errors import DamagedIndex, IncompatibleIndex, NoIndex, SearchEngineError
 from indexer.format import CATALOG, ENCODER, FORMAT, LEXICAL, SEGMENTS, refuse_unknown
-from indexer.lexical import Postings
+from indexer.lexical import Postings, refuse_unknown_analyser
 from indexer.seal import SEAL, Seal, altered, has_log, read_seal, went_back
 from indexer.vectors import Segment, open_segment
 
@@ -124,6 +124,7 @@ class Snapshot:
             dead.setdefault(segment, []).append(row)
         self._check_files()
         refuse_unknown(self.folder, settings["requires"])
+        refuse_unknown_analyser(self.folder, settings["analyser"])
         component(settings["encoder"]["fingerprint"])
         segments = tuple(
             open_segment(self.folder / SEGMENTS / component(name), count, dimension, dead.get(name, ()))
@@ -132,7 +133,7 @@ class Snapshot:
             )
         )
         (lexical,) = self._connection.execute("SELECT lexical FROM state").fetchone()
-        postings = Postings(self.folder / LEXICAL / component(lexical)) if lexical else None
+        postings = Postings(self.folder / LEXICAL / component(lexical), settings["analyser"]) if lexical else None
         return Generation(number, settings, segments, postings)
 
     def _seal(self) -> Seal | None:

@@ -31,11 +31,15 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document ready to be stored: its passages, and float32 or float16 [passages, D], rows of unit length."""
+    """A document ready to be stored: its passages, and float32 or float16 [passages, D], rows of unit length.
+
+    ``language`` is the one it was found to be in, where the document names none.
+    """
 
     document: Document
     passages: Sequence[Passage]
     vectors: np.ndarray
+    language: str = ""
 
 
 def document_digest(document: Document) -> str:

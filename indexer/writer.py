@@ -26,7 +26,7 @@ from indexer.durable import StoredFile, checksum_of, sealed, storage_errors
 from indexer.errors import DamagedIndex
 from indexer.format import CATALOG, LEXICAL, LOCK, refuse_unknown
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
-from indexer.lexical import MUTABLE, clone, write_postings
+from indexer.lexical import MUTABLE, clone, refuse_unknown_analyser, write_postings
 from indexer.lock import WriterLock
 from indexer.seal import SEAL, altered, has_log, open_seal, read_seal, went_back, write_seal
 from indexer.staging import SourceFile, Staging
@@ -92,6 +92,7 @@ class Writer(Staging):
         if wrong:
             raise DamagedIndex(f"{where}: {wrong} (nothing was written; mend it with: searchengine verify --repair)")
         refuse_unknown(self.folder, self.settings.get("requires"))
+        refuse_unknown_analyser(self.folder, self.settings.get("analyser"))
         # A killed run's log will be folded in; so will one that came back because its emptying was lost with the power.
         self._dirty = seal.is_open or seal.generation != generation or has_log(self.folder)
         if self._dirty:
@@ -205,7 +206,11 @@ class Writer(Staging):
             write_segment(target, vectors, ids, np.array([document for document, _, _ in passages], dtype=np.int64))
             files += sealed(target, self.folder)
         added = [
-            (int(passage_id), searchable(owner.document.title, passage.location.heading, passage.text))
+            (
+                int(passage_id),
+                searchable(owner.document.title, passage.location.heading, passage.text),
+                owner.language or owner.document.language,
+            )
             for passage_id, (_, passage, owner) in zip(ids, passages, strict=True)
         ]
         lexical, dead = state["lexical"], state["lexical_dead"]
@@ -213,7 +218,9 @@ class Writer(Staging):
             dead += len(stale)
             anew = lexical is None or dead > DEAD_SHARE * (live - len(stale) + len(added) + dead)
             removed = {entry.passage for entry in stale}
-            lexical, lexical_files = self._write_postings(lexical, removed, added, state["generation"] + 1, anew=anew)
+            lexical, lexical_files = self._write_postings(
+                lexical, removed, added, state["generation"] + 1, self.settings["analyser"], anew=anew
+            )
             files += lexical_files
             dead = 0 if anew else dead
         with self.catalog.transaction() as connection:
@@ -234,16 +241,23 @@ class Writer(Staging):
         self._previous_lexical = (state["lexical"],)
         return int(state["generation"]) + 1
 
-    def rewrite_postings(self) -> None:
-        """Write the postings anew from the catalog's texts and commit: BM25's statistics forget what was removed."""
+    def rewrite_postings(self, *, analyser: str | None = None) -> None:
+        """Write the postings anew from the catalog's texts and commit: BM25's statistics forget what was removed.
+
+        ``analyser``: the one that the index has from now on; None leaves it as it is.
+        """
         with self.catalog.reading() as connection:
             state = connection.execute(select(STATE)).mappings().one()
+        analyser = analyser or self.settings["analyser"]
         with storage_errors("writing the postings anew"):
-            lexical, files = self._write_postings(None, set(), [], state["generation"] + 1, anew=True)
+            lexical, files = self._write_postings(None, set(), [], state["generation"] + 1, analyser, anew=True)
             with self.catalog.transaction() as connection:
                 connection.execute(delete(FILES).where(FILES.c.path.startswith(f"{LEXICAL}/")))
                 self.record(connection, files)
                 connection.execute(update(STATE).values(lexical=lexical, lexical_dead=0))
+                named = update(SETTINGS).where(SETTINGS.c.key == "analyser")
+                connection.execute(named.values(value=json.dumps(analyser)))
+            self.settings["analyser"] = analyser
             self._previous_lexical = (state["lexical"],)
             self.after_commit()
 
@@ -259,13 +273,20 @@ class Writer(Staging):
         return self.count()[2]
 
     def _write_postings(
-        self, lexical: str | None, removed: set[int], added: list[tuple[int, str]], generation: int, *, anew: bool
+        self,
+        lexical: str | None,
+        removed: set[int],
+        added: list[tuple[int, str, str]],
+        generation: int,
+        analyser: str,
+        *,
+        anew: bool,
     ) -> tuple[str, list[StoredFile]]:
         name = f"{generation}-{secrets.token_hex(4)}"
         target = self.folder / LEXICAL / name
         known: dict[str, StoredFile] = {}
         if anew or lexical is None:
-            write_postings(target, (), self._searchable_passages(removed, added))
+            write_postings(target, (), self._searchable_passages(removed, added), analyser)
         else:
             with self.catalog.reading() as connection:
                 files = connection.execute(select(FILES).where(FILES.c.path.startswith(f"{LEXICAL}/")))
@@ -273,15 +294,17 @@ class Writer(Staging):
             known = {file: stored for file, stored in known.items() if file not in MUTABLE}
             self.check_files(f"{LEXICAL}/{lexical}")
             clone(self.folder / LEXICAL / lexical, target)
-            write_postings(target, sorted(removed), added)
+            write_postings(target, sorted(removed), added, analyser)
         return name, sealed(target, self.folder, known=known)
 
-    def _searchable_passages(self, removed: set[int], added: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-        columns = select(PASSAGES.c.id, DOCUMENTS.c.title, PASSAGES.c.heading, PASSAGES.c.text)
+    def _searchable_passages(
+        self, removed: set[int], added: list[tuple[int, str, str]]
+    ) -> Iterator[tuple[int, str, str]]:
+        columns = select(PASSAGES.c.id, DOCUMENTS.c.title, PASSAGES.c.heading, PASSAGES.c.text, DOCUMENTS.c.language)
         with self.catalog.reading() as connection:
-            for passage, title, heading, text in connection.execute(columns.join(DOCUMENTS)).yield_per(1000):
+            for passage, title, heading, text, language in connection.execute(columns.join(DOCUMENTS)).yield_per(1000):
                 if passage not in removed:
-                    yield passage, searchable(title, heading, text)
+                    yield passage, searchable(title, heading, text), language
         yield from added
 
     def record(self, connection: Connection, files: list[StoredFile]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from indexer.analysis import Term
 from indexer.errors import DamagedIndex, UsageError
 from indexer.format import ENCODER
 from indexer.index import base_of
@@ -20,10 +20,9 @@ from searchengine.fusion import FUSIONS, LISTS, Weights, standard, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
 
 if TYPE_CHECKING:
-    from tantivy import TextAnalyzer
-
     from indexer.build import BuildReport
     from indexer.encoders import Encoder
+    from indexer.lexical import Postings
 
 MODES = ("hybrid", "dense", "bm25")
 DEPTH = 1000
@@ -43,6 +42,7 @@ class Searcher:
         self._snapshot = Snapshot(folder)
         self._encoders: dict[str, Encoder] = {}
         self._sampled: tuple[Generation, retrieve.Sample] | None = None
+        self._asked: Postings | None = None
         self._lock = threading.RLock()  # one connection, one transaction at a time
 
     def __enter__(self) -> Searcher:
@@ -114,7 +114,7 @@ class Searcher:
                     zip(stored, chosen.scores, by_dense, by_words, strict=True), start=1
                 )
             ]
-        return Answer(hits, terms, searched, notes)
+        return Answer(hits, [form for term in terms for form in term.forms], searched, notes)
 
     def rank(self, text: str, k: int = 1000, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Ranking:
         """Rank documents without fetching their texts: the ``k`` best by their best passage."""
@@ -128,10 +128,14 @@ class Searcher:
             return Ranking(self._snapshot.names(documents[kept].tolist()), fused.scores[kept])
 
     def analyse(self, text: str) -> list[str]:
-        """Turn a text into terms as the postings hold them."""
-        return list(self._analyser.analyze(text))
+        """List the forms under which the postings that were asked last may hold a text's words."""
+        if self._asked is None:
+            with self._lock, self._snapshot.reading() as generation:
+                self._asked = generation.postings
+        return [] if self._asked is None else self._asked.forms(text)
 
-    def _terms(self, generation: Generation, text: str, mode: str, notes: list[str]) -> list[str]:
+    def _terms(self, generation: Generation, text: str, mode: str, notes: list[str]) -> list[Term]:
+        self._asked = generation.postings
         if generation.postings is None:
             return []
         terms = query.bounded_terms(query.content_terms(generation.postings.terms(text), notes), notes)
@@ -146,7 +150,7 @@ class Searcher:
         self,
         generation: Generation,
         text: str,
-        terms: list[str],
+        terms: list[Term],
         k: int,
         mode: str,
         fusion: str,
@@ -207,12 +211,6 @@ class Searcher:
         """Return the index's settings: its encoder, how it splits, where its names start."""
         with self._lock, self._snapshot.reading() as generation:
             return generation.settings
-
-    @cached_property
-    def _analyser(self) -> TextAnalyzer:
-        from indexer.lexical import analyser
-
-        return analyser()
 
     @property
     def fingerprint(self) -> str:

@@ -113,7 +113,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that a query gave: its hits, the terms that BM25 looked for, and what the user should know about them."""
+    """All that a query gave: its hits, the forms of words that BM25 looked for, and what the user should know."""
 
     hits: list[Hit]
     terms: list[str]

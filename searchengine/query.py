@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from indexer.analysis import Term
 from indexer.errors import UsageError
 from indexer.lexical import MAX_TERMS
 
 MAX_BYTES = 8192
-# Lucene's English list. The stemmer leaves each of these words as it is.
-STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this "
-    "to was will with".split()
-)
 # Control characters and lone surrogates mean nothing to an encoder, and tantivy and SQLite refuse some of them.
 _ESCAPED = re.compile(r"[\udc80-\udcff]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
@@ -45,19 +41,19 @@ def parse(text: str) -> Query:
     return Query(cleaned, notes)
 
 
-def content_terms(terms: list[str], notes: list[str]) -> list[str]:
-    """Leave out English stop words, unless the query holds nothing else.
+def content_terms(terms: list[Term], notes: list[str]) -> list[Term]:
+    """Leave out stop words, unless the query holds nothing else.
 
     Where no passage has the words that matter, BM25 would rank by "the" and "on", and fusion would believe it.
     """
-    kept = [term for term in terms if term not in STOP_WORDS]
+    kept = [term for term in terms if not term.is_stop]
     if terms and not kept:
         notes.append("the query holds stop words only: what BM25 finds by them means little")
         return terms
     return kept
 
 
-def bounded_terms(terms: list[str], notes: list[str]) -> list[str]:
+def bounded_terms(terms: list[Term], notes: list[str]) -> list[Term]:
     """Keep the first 256 different terms, repetitions of those included; say so where some were left out."""
     different = list(dict.fromkeys(terms))
     if len(different) <= MAX_TERMS:

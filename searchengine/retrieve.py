@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from indexer.analysis import Term
 from indexer.snapshot import Generation
 from indexer.vectors import DECIMALS, Segment, nearest
 from searchengine.hits import Candidates, Pool
@@ -32,7 +33,7 @@ def dense(generation: Generation, vector: np.ndarray, count: int, allowed: Allow
     return Candidates(*nearest(generation.segments, vector, count, masks))
 
 
-def lexical(generation: Generation, terms: list[str], count: int, allowed: Allowed | None) -> Candidates:
+def lexical(generation: Generation, terms: list[Term], count: int, allowed: Allowed | None) -> Candidates:
     """Find the ``count`` best passages for analysed terms, by BM25."""
     if generation.postings is None:
         return NONE
@@ -70,7 +71,7 @@ def vectors_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int
 
 
 def pool(
-    generation: Generation, vector: np.ndarray, terms: list[str], dense: Candidates, lexical: Candidates
+    generation: Generation, vector: np.ndarray, terms: list[Term], dense: Candidates, lexical: Candidates
 ) -> tuple[Pool, np.ndarray]:
     """Join both lists and compute the scores that either lacks: the pool [u], and its vectors float32 [u, D].
 

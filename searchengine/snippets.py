@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_WORD = re.compile(r"\w+")
+from indexer.analysis import spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ def snippet(text: str, terms: set[str], analyse: Callable[[str], list[str]], wid
 
     ``analyse`` turns a word into terms as the postings do. Without a match the text's beginning is shown.
     """
-    words = [(match.start(), match.end(), frozenset(analyse(match[0])) & terms) for match in _WORD.finditer(text)]
+    words = [(start, end, frozenset(analyse(text[start:end])) & terms) for start, end in spans(text)]
     matches = [word for word in words if word[2]]
     begin = _densest(matches, width) if matches else 0
     starts = [start for start, _, _ in words if start >= max(0, begin - width // 4)]
@@ -33,8 +32,19 @@ def snippet(text: str, terms: set[str], analyse: Callable[[str], list[str]], wid
     if end < len(text):
         space = text.rfind(" ", begin, end)
         end = space if space > begin + width // 2 else end
-    shown = tuple((start - begin, stop - begin) for start, stop, _ in matches if begin <= start and stop <= end)
-    return Snippet(text[begin:end], shown, begin > 0, end < len(text))
+    shown = [(start - begin, stop - begin) for start, stop, _ in matches if begin <= start and stop <= end]
+    return Snippet(text[begin:end], _joined(shown), begin > 0, end < len(text))
+
+
+def _joined(places: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Join places, ascending, that overlap, as pairs of characters do."""
+    joined: list[tuple[int, int]] = []
+    for start, end in places:
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return tuple(joined)
 
 
 def _densest(matches: list[tuple[int, int, frozenset[str]]], width: int) -> int:

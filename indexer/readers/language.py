@@ -26,8 +26,9 @@ def _ranked(text: str) -> tuple[bool, str, float]:
         import pycld2
     except ImportError:  # no wheel for this Python: the language stays unknown, nothing else depends on it
         return False, "", 0.0
-    # It rejects control characters.
-    sample = "".join(character if character.isprintable() else " " for character in text[:SAMPLE_CHARACTERS])
+    sample = text[:SAMPLE_CHARACTERS].replace("\n", " ")
+    if not sample.isprintable():  # it rejects control characters
+        sample = "".join(character if character.isprintable() else " " for character in sample)
     try:
         reliable, _, ranked = pycld2.detect(sample.encode("utf-8", "replace"))
     except pycld2.error:

@@ -123,7 +123,7 @@ def check_answers(snapshot: Snapshot, generation: Generation, state: State) -> N
     everything, _ = nearest(generation.segments, vector(COMMON), 10_000)
     by_words = np.empty(0, np.int64)
     if generation.postings is not None:
-        by_words, _ = generation.postings.search([COMMON], 10_000)
+        by_words, _ = generation.postings.search(generation.postings.terms(COMMON), 10_000)
     for how, found in (("dense", everything), ("BM25", by_words)):
         if sorted(texts_of(found)) != sorted(texts):
             raise Crashed("wrong answer", f"{how}: {len(found)} passages found of {len(texts)}")

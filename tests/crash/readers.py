@@ -180,7 +180,7 @@ def _ask(snapshot: Snapshot, how: str) -> tuple[int, list[str]]:
         if how == "dense":
             found, _ = nearest(generation.segments, vector(COMMON), 10_000)
         elif generation.postings is not None:
-            found, _ = generation.postings.search([COMMON], 10_000)
+            found, _ = generation.postings.search(generation.postings.terms(COMMON), 10_000)
         return generation.number, [passage.text for passage in snapshot.passages(found.tolist())]
 
 

@@ -34,7 +34,9 @@ def test_an_open_generation_answers_after_its_files_are_gone(tmp_path: Path, mon
             pass  # lets go of the generation before
         before += [nearest(generation.segments, vector(COMMON), 5) for _ in range(2)]  # FAISS opens a file late
         assert generation.postings is not None
-        assert len(generation.postings.search([COMMON], 100)[0]) == sum(map(len, plan.states[4].values()))
+        assert len(generation.postings.search(generation.postings.terms(COMMON), 100)[0]) == sum(
+            map(len, plan.states[4].values())
+        )
         assert live(snapshot) == plan.states[4]
     snapshot.close()
     assert [passages.tolist() for passages, _ in before] == [before[0][0].tolist()] * 3

@@ -125,7 +125,11 @@ class IndexMachine(RuleBasedStateMachine):
         }
         if self.purged:
             fresh = self.place / "fresh"
-            write_postings(fresh, (), sorted(stored.items()))
+            with self.snapshot.reading():
+                rows = self.snapshot.rows(
+                    "SELECT p.id, p.text, d.language FROM passages p JOIN documents d ON d.id = p.document"
+                )
+            write_postings(fresh, (), rows)
             assert found == self._ranked(Postings(fresh), question)
             shutil.rmtree(fresh)
 

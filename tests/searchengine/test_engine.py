@@ -51,3 +51,19 @@ def test_an_index_of_one_passage_finds_it(tmp_path: Path, fusion: str) -> None:
     document = Document(key="only", title="", text="Bees gather nectar.")
     with searchengine.index_documents([document], index=tmp_path / "index") as searcher:
         assert named(searcher, "nectar", fusion=fusion) == named(searcher, "unrelated", fusion=fusion) == [("only", 0)]
+
+
+def test_the_language_of_what_a_program_hands_over_is_told(tmp_path: Path) -> None:
+    documents = [
+        Document(key="de", text="In den Häusern der alten Stadt brennt noch spät am Abend helles Licht."),
+        Document(key="en", text="Bees gather nectar from the flowers and make honey of it."),
+        Document(key="code", text="def make(honey): return honey.from_flowers(nectar)", kind="code"),
+    ]
+    with searchengine.index_documents(documents, index=tmp_path / "index") as searcher:
+        assert named(searcher, "light", where="lang:de") == [("de", 0)]
+        assert named(searcher, "light", where="lang:en") == [("en", 0)]
+        assert named(searcher, "Haus", mode="bm25") == [("de", 0)]
+        assert "haus" in searcher.analyse("Häuser")
+    again = searchengine.index_documents(documents, index=tmp_path / "index")
+    again.close()
+    assert again.report is not None and again.report.passages_encoded + again.report.passages_reused == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.analysis import Term
 from indexer.lexical import Postings, write_postings
 from indexer.snapshot import Generation
 from indexer.vectors import open_segment, write_segment
@@ -38,7 +39,7 @@ def made(folder: Path, cuts: list[int]) -> Generation:
         write_segment(folder / f"s{begin}", VECTORS[begin:end], ids, ids)
         dead = [passage - begin for passage in DEAD if begin <= passage < end]
         segments.append(open_segment(folder / f"s{begin}", end - begin, WIDTH, dead))
-    write_postings(folder / "postings", (), ((int(p), TEXTS[p]) for p in LIVE))
+    write_postings(folder / "postings", (), ((int(p), TEXTS[p], "en") for p in LIVE))
     return Generation(1, {}, tuple(segments), Postings(folder / "postings"))
 
 
@@ -49,7 +50,7 @@ def generation(tmp_path: Path) -> Generation:
 
 def asked(
     generation: Generation, words: str, depth: int, allowed: retrieve.Allowed | None = None
-) -> tuple[np.ndarray, list[str], Candidates, Candidates]:
+) -> tuple[np.ndarray, list[Term], Candidates, Candidates]:
     vector = unit(1, 2)[0].astype(np.float32)
     assert generation.postings is not None
     terms = generation.postings.terms(words)

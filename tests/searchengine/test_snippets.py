@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.analysis import passage_forms, query_terms
 from searchengine.snippets import snippet
 
 
@@ -35,3 +36,11 @@ def test_matches_are_words_of_the_query_inside_a_stretch_of_the_text(text: str, 
     for start, end in cut.matches:
         assert 0 <= start < end <= len(cut.text)
         assert cut.text[start:end].lower() in terms
+
+
+def test_pairs_of_characters_that_overlap_are_marked_as_one() -> None:
+    text = "全文の中で検索エンジンの索引を使う"
+    languages = ["en"]
+    terms = {form for term in query_terms("検索エンジン 索", languages) for form in term.forms}
+    cut = snippet(text, terms, lambda part: passage_forms(part, languages))
+    assert [cut.text[start:end] for start, end in cut.matches] == ["検索エンジン", "の索引"]
