@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.beir import is_blank
+from indexer.analysis import Term
 from indexer.encoders import load_stored_encoder
 from indexer.format import ENCODER
 from indexer.snapshot import Generation
@@ -31,7 +32,7 @@ class Asked:
 
 
 def ask(
-    generation: Generation, sample: retrieve.Sample, vector: np.ndarray, terms: list[str], depth: int = DEPTH
+    generation: Generation, sample: retrieve.Sample, vector: np.ndarray, terms: list[Term], depth: int = DEPTH
 ) -> Asked:
     """Retrieve one query's lists, ``depth`` passages each, and pool them."""
     dense = retrieve.dense(generation, vector, depth, None)
