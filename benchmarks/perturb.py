@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.vocabulary import Vocabulary
-from searchengine.query import STOP_WORDS
+from indexer.analysis import is_stop
 
 SHARE = 0.25  # of a query's words that a perturbation may change, one at least
 SHORTEST = 4  # letters of a word that is misspelt: shorter ones become other words
@@ -93,7 +93,7 @@ def swap(words: Words, most: int, generator: np.random.Generator, _: Vocabulary)
 
 def without_stop_words(words: Words, _: int, __: np.random.Generator, ___: Vocabulary) -> Words:
     """Leave out every stop word, unless nothing else is there."""
-    kept = [word for word in words if word.lower().strip(".,;:?!\"'()") not in STOP_WORDS]
+    kept = [word for word in words if not is_stop(word.strip(".,;:?!\"'()"), "en")]
     return kept or words
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from indexer.lexical import analyser
-from searchengine.query import STOP_WORDS
+from indexer.analysis import is_stop
+from indexer.lexical import english
 
 FEWEST = 3  # documents that have a word; rarer ones are often misspelt
 LARGEST = 2000  # words whose vectors are compared: the most frequent ones
@@ -42,8 +42,8 @@ def read_vocabulary(
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(set(_LETTERS.findall(text.lower())))
-    known = {word: count for word, count in counts.items() if count >= FEWEST and word not in STOP_WORDS}
-    analyse = analyser().analyze
+    known = {word: count for word, count in counts.items() if count >= FEWEST and not is_stop(word, "en")}
+    analyse = english().analyze
     stems = {word: terms[0] for word in known if len(terms := analyse(word)) == 1}
     by_stem: dict[str, list[str]] = {}
     for word in sorted(stems, key=lambda word: (-known[word], word)):

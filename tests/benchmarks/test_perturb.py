@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.perturb import CHANGES_WORDS, WAYS, keys_beside, most_changed, perturb
 from benchmarks.vocabulary import Vocabulary, mutual, read_vocabulary
-from searchengine.query import STOP_WORDS
+from indexer.analysis import is_stop
 
 TEXTS = [
     "The infection of cells infects a cell; infections spread in the orchard.",
@@ -69,7 +69,7 @@ def test_a_swap_exchanges_two_letters_side_by_side(text: str, seed: int) -> None
 def test_dropping_stop_words_drops_those_alone_and_never_everything(text: str, seed: int) -> None:
     words, kept = text.split(), said(text, "no stop words", seed)
     assert kept
-    content = [word for word in words if word.lower().strip(".,;:?!\"'()") not in STOP_WORDS]
+    content = [word for word in words if not is_stop(word.strip(".,;:?!\"'()"), "en")]
     assert kept == (content or words)
 
 
