@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from indexer.changes import Changes, find_changes, is_under
-from indexer.chunk import split, whole
 from indexer.documents import Document, Passage, passage_digest, searchable
 from indexer.encoders import load_encoder, load_stored_encoder
 from indexer.errors import ModelError, NothingToIndex
@@ -28,8 +29,9 @@ from indexer.merge import merge_segments
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.readers.language import detect
-from indexer.readers.worker import FileRequest, FileResult, ReaderPool
+from indexer.readers.worker import FileRequest
 from indexer.staging import Prepared, SourceFile, document_digest, encode_path
+from indexer.work import LocalWork, Read, Work
 from indexer.writer import Writer
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
 _COMMIT_DOCUMENTS = 1000
 _COMMIT_SECONDS = 30.0
-_ENCODE_PASSAGES = 1024
+
+_Waiting = tuple[SourceFile | None, Sequence[tuple[Document, list[Passage]]]]
 
 
 @dataclass(slots=True)
@@ -71,6 +74,10 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
     MassDeletion when most of what was indexed is gone, IndexBusy, IncompatibleIndex, ModelError, StorageError.
     """
     started = time.monotonic()
+    if options.ray is not None:
+        from indexer.cluster import check
+
+        check(options.ray)
     for path in paths:
         if not path.exists():
             raise NothingToIndex(f"{path}: no such file or folder (nothing was indexed)")
@@ -130,7 +137,8 @@ def index_documents(
         check_splitting(folder, writer.settings, options.splitting)
         known = writer.document_digests()
         given: set[str] = set()
-        batch = _Batch(writer, encoders, report, progress)
+        work = LocalWork(encoders, Splitting(**writer.settings["splitting"]), options)
+        batch = _Batch(writer, work, report)
         progress.start("encode", None, "documents")
         for document in documents:
             if document.key in given:
@@ -142,7 +150,7 @@ def index_documents(
             if known.get(document.key) == digest:
                 continue
             known[document.key] = digest
-            batch.add(None, [document])
+            batch.add(None, [(document, work.split(document))])
         batch.flush()
         progress.finish()
         if prune and (gone := known.keys() - given):
@@ -169,27 +177,38 @@ def _apply(
         writer.put(skipped, [])
         report.skipped.append((os.fsdecode(skipped.path), skipped.skipped or ""))
     report.files_deleted, report.files_renamed = changes.deleted_documents, len(changes.renamed)
-    batch = _Batch(writer, encoders, report, progress)
-    if changes.to_read:
-        progress.start("index", len(changes.to_read), "files")
-        jobs = options.jobs or min(os.cpu_count() or 1, 4)
-        requests = [FileRequest(path, digest, changes.walked[path].target) for path, digest in changes.to_read]
-        try:
-            with ReaderPool(jobs, timeout_s=options.file_timeout_s, max_bytes=options.max_bytes) as readers:
-                for result in readers.read(requests):
-                    _take(result, changes, batch, report)
-                    progress.advance(detail=os.path.basename(result.path))
-            batch.flush()
-        except KeyboardInterrupt:
-            batch.commit()  # what was encoded is kept; the rest is found missing by the next run
-            raise
-        finally:
-            progress.finish()
-    batch.commit()
+    with _work(writer, encoders, options, progress) as work:
+        batch = _Batch(writer, work, report)
+        if changes.to_read:
+            progress.start("index", len(changes.to_read), "files")
+            requests = [FileRequest(path, digest, changes.walked[path].target) for path, digest in changes.to_read]
+            try:
+                with closing(work.read(requests)) as files:
+                    for read in files:
+                        _take(read, changes, batch, report)
+                        progress.advance(detail=os.path.basename(read.result.path))
+                batch.flush()
+            except KeyboardInterrupt:
+                batch.commit()  # what was encoded is kept; the rest is found missing by the next run
+                raise
+            finally:
+                progress.finish()
+        batch.commit()
     merge_segments(writer)
 
 
-def _take(result: FileResult, changes: Changes, batch: _Batch, report: BuildReport) -> None:
+def _work(writer: Writer, encoders: _Encoders, options: Options, progress: Progress) -> Work:
+    """Choose where to read, split and encode."""
+    splitting = Splitting(**writer.settings["splitting"])
+    if options.ray is None:
+        return LocalWork(encoders, splitting, options)
+    from indexer.cluster import ClusterWork
+
+    return ClusterWork(encoders, splitting, options, progress)
+
+
+def _take(read: Read, changes: Changes, batch: _Batch, report: BuildReport) -> None:
+    result = read.result
     source = changes.source_of(result)
     if result.unchanged:
         batch.writer.touch(source)
@@ -203,7 +222,7 @@ def _take(result: FileResult, changes: Changes, batch: _Batch, report: BuildRepo
     if result.skipped:
         report.skipped.append((name, result.skipped))
     report.notes += [f"{name}: {note}" for note in result.notes]
-    batch.add(source, list(result.documents))
+    batch.add(source, list(zip(result.documents, read.passages, strict=True)))
 
 
 class _Encoders:
@@ -224,19 +243,26 @@ class _Encoders:
             encoder = self.get()
             check_encoder(self._folder, writer.settings, encoder.fingerprint, encoder.name)
 
+    @property
+    def model(self) -> str | None:
+        """The model asked for, else the index's, else None: the default one."""
+        if self._options.model is None and self._writer is not None:
+            stored: str | None = self._writer.settings["encoder"]["model"]
+            return stored
+        return self._options.model
+
     def get(self) -> Encoder:
         """Return the encoder for passages."""
         if self._encoder is None:
             options = self._options
-            model = options.model
-            if model is None and self._writer is not None:
-                model = self._writer.settings["encoder"]["model"]
             try:
-                encoder = load_encoder(model, backend=options.backend, device=options.device, progress=self._progress)
+                encoder = load_encoder(
+                    self.model, backend=options.backend, device=options.device, progress=self._progress
+                )
                 if self._writer is not None:
                     check_encoder(self._folder, self._writer.settings, encoder.fingerprint, encoder.name)
             except ModelError as error:
-                if self._writer is None or options.model is not None:
+                if self._writer is None or options.model is not None or options.ray is not None:
                     raise
                 self._progress.note(f"{error}; encoding with the index's own copy of the encoder")
                 encoder = self.stored()
@@ -253,37 +279,52 @@ class _Encoders:
         return self._stored
 
 
-class _Batch:
-    """Collects documents until encoding them together pays, and staged ones until a commit is due."""
+class _Block(NamedTuple):
+    """Passages that are encoded together, and the sources that they belong to."""
 
-    def __init__(self, writer: Writer, encoders: _Encoders, report: BuildReport, progress: Progress) -> None:
+    waiting: list[_Waiting]
+    digests: list[list[list[bytes]]]  # of each passage of each document of each source
+    known: dict[bytes, np.ndarray]  # vectors that the index held when the block was begun
+    new: list[bytes]  # those that ``vectors`` gives, in its order
+    vectors: Callable[[], np.ndarray] | None
+
+
+class _Batch:
+    """Collects documents until encoding them together pays, and staged ones until a commit is due.
+
+    Blocks may be encoded elsewhere while later ones are read; they are staged in the order in which they were begun.
+    """
+
+    def __init__(self, writer: Writer, work: Work, report: BuildReport) -> None:
         self.writer = writer
-        self._encoders = encoders
+        self._work = work
         self._report = report
-        self._progress = progress
-        self._splitting = Splitting(**writer.settings["splitting"])
-        self._waiting: list[tuple[SourceFile | None, list[tuple[Document, list[Passage]]]]] = []
+        self._waiting: list[_Waiting] = []
         self._waiting_passages = 0
+        self._under_way: deque[_Block] = deque()
         self._fresh: dict[bytes, np.ndarray] = {}  # vectors encoded since the last commit
         self._staged_documents = 0
         self._committed_at = time.monotonic()
+        self._encoding_since = 0.0
 
-    def add(self, source: SourceFile | None, documents: list[Document]) -> None:
-        """Split a source's documents; encode and commit when enough has come together."""
-        pieces = [(document, self._split(document)) for document in documents]
-        self._waiting.append((source, pieces))
-        self._waiting_passages += sum(len(passages) for _, passages in pieces)
-        if self._waiting_passages >= _ENCODE_PASSAGES:
-            self.flush()
-
-    def _split(self, document: Document) -> list[Passage]:
-        if self._splitting.mode == "whole":
-            return whole(document)
-        tokenizer = self._encoders.stored().tokenizer
-        return split(document, tokenizer, tokens=self._splitting.tokens, overlap=self._splitting.overlap)
+    def add(self, source: SourceFile | None, documents: Sequence[tuple[Document, list[Passage]]]) -> None:
+        """Add a source's documents with their passages; encode and commit when enough has come together."""
+        self._waiting.append((source, documents))
+        self._waiting_passages += sum(len(passages) for _, passages in documents)
+        if self._waiting_passages >= self._work.block:
+            self._begin()
+            while len(self._under_way) > self._work.ahead:
+                self._stage(self._under_way.popleft())
 
     def flush(self) -> None:
-        """Encode what waits and stage it; commit when a thousand documents or thirty seconds are reached."""
+        """Encode and stage all that was added."""
+        if self._waiting:
+            self._begin()
+        while self._under_way:
+            self._stage(self._under_way.popleft())
+
+    def _begin(self) -> None:
+        """Begin to encode what waits and has no vector yet."""
         digests = [
             [
                 [passage_digest(document.title, p.location.heading, p.text) for p in passages]
@@ -291,27 +332,39 @@ class _Batch:
             ]
             for _, pieces in self._waiting
         ]
+        coming = {digest for block in self._under_way for digest in block.new}
         texts = {
             digest: searchable(document.title, passage.location.heading, passage.text)
             for (_, pieces), of_source in zip(self._waiting, digests, strict=True)
             for (document, passages), of_document in zip(pieces, of_source, strict=True)
             for passage, digest in zip(passages, of_document, strict=True)
-            if digest not in self._fresh
+            if digest not in self._fresh and digest not in coming
         }
         known = self.writer.stored_vectors(list(texts))
         new = [digest for digest in texts if digest not in known]
-        vectors = {**self._fresh, **known}
+        vectors = None
         if new:
-            encoder = self._encoders.get()
-            started = time.monotonic()
-            encoded = encoder.encode_passages([texts[digest] for digest in new]).astype(np.float16)
-            self._report.encode_seconds += time.monotonic() - started
-            self._report.backend = encoder.backend
-            fresh = dict(zip(new, encoded, strict=True))
-            vectors |= fresh
-            self._fresh |= fresh
-        unseen = set(new)
-        for (source, pieces), of_source in zip(self._waiting, digests, strict=True):
+            if not any(block.new for block in self._under_way):
+                self._encoding_since = time.monotonic()
+            vectors = self._work.encode([texts[digest] for digest in new])
+        self._under_way.append(_Block(self._waiting, digests, known, new, vectors))
+        self._waiting, self._waiting_passages = [], 0
+
+    def _stage(self, block: _Block) -> None:
+        """Stage a block; commit when a thousand documents or thirty seconds are reached."""
+        if block.vectors is not None:
+            encoded = block.vectors().astype(np.float16)
+            now = time.monotonic()
+            self._report.encode_seconds += now - self._encoding_since
+            self._encoding_since = now
+            self._report.backend = self._work.backend
+            self._fresh |= dict(zip(block.new, encoded, strict=True))
+        vectors = {**self._fresh, **block.known}
+        needed = {digest for of_source in block.digests for of_document in of_source for digest in of_document}
+        if missing := needed - vectors.keys():  # an earlier block's, committed since this one was begun
+            vectors |= self.writer.stored_vectors(list(missing))
+        unseen = set(block.new)
+        for (source, pieces), of_source in zip(block.waiting, block.digests, strict=True):
             used = {digest for of_document in of_source for digest in of_document}
             count = sum(len(of_document) for of_document in of_source)
             self._report.passages_encoded += len(used & unseen)
@@ -322,7 +375,6 @@ class _Batch:
                 source, [_prepared(*piece, of, vectors) for piece, of in zip(pieces, of_source, strict=True)]
             )
             self._staged_documents += max(len(pieces), 1)
-        self._waiting, self._waiting_passages = [], 0
         due = time.monotonic() - self._committed_at > _COMMIT_SECONDS
         if self._staged_documents >= _COMMIT_DOCUMENTS or (due and self._staged_documents):
             self.commit()

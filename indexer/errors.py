@@ -9,6 +9,7 @@ SearchEngineError            exit code 1; its message is the sentence the user r
 ├── NothingToIndex           no such folder, an empty one, nothing readable in it
 ├── MassDeletion             most of what was indexed is gone from disk; asks before it believes that
 ├── StorageError             disk full, read-only, no permission
+├── ClusterError             no Ray, no cluster at the address, or it lost the same work again and again
 ├── ModelError               an encoder cannot be loaded, or is not the one it claims to be
 └── DataError                a line of a dataset is malformed; names file and line
 Unreadable                   one input file cannot be read: caught around that file, named in the summary
@@ -55,6 +56,10 @@ class MassDeletion(SearchEngineError):
 
 class StorageError(SearchEngineError):
     """The disk is full, read-only or not permitted."""
+
+
+class ClusterError(SearchEngineError):
+    """Ray is not installed, no cluster answers, or it lost the same piece of work again and again."""
 
 
 class ModelError(SearchEngineError):

@@ -25,4 +25,5 @@ class Options:
     splitting: Splitting | None = None
     allow_mass_delete: bool = False
     wait_s: float = 0.0
+    ray: str | None = None  # a Ray cluster's address; "local": one of this machine's cores; None: no cluster
     base: str | None = None  # where names start; chosen by where the index lies

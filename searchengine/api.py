@@ -41,14 +41,16 @@ def index(
     allow_mass_delete: bool = False,
     rebuild: bool = False,
     wait_s: float = 0.0,
+    ray: bool | str = False,
     progress: Progress = SILENT,
 ) -> Searcher:
     """Create or update the index of folders and files, and open it; ``.report`` says what was done.
 
     Only what changed is read, only passages without a vector are encoded. ``passage_tokens`` and ``overlap`` count for
     a new index. ``rebuild`` indexes everything anew beside the old index, for another model or passage size, and puts
-    it in its place when it is whole.
-    Raises NothingToIndex, MassDeletion, IndexBusy, IncompatibleIndex, ModelError, StorageError.
+    it in its place when it is whole. ``ray``: read, split and encode on a Ray cluster: the one this program is
+    connected to, else the one at an address ("auto": the one running here), else (True) one started for this call.
+    Raises NothingToIndex, MassDeletion, IndexBusy, IncompatibleIndex, ModelError, StorageError, ClusterError.
     """
     from indexer.build import index_paths
     from indexer.options import Options
@@ -74,6 +76,7 @@ def index(
         splitting=splitting,
         allow_mass_delete=allow_mass_delete,
         wait_s=wait_s,
+        ray="local" if ray is True else ray or None,
     )
     if rebuild and is_index(folder):
         from indexer.rebuild import rebuild as build_anew

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from indexer.errors import Unreadable
 
 CHUNK_BYTES = 1 << 20
+VANISHED = "vanished before it could be read"
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO put in the file's place cannot hold us
 
 
@@ -80,7 +81,7 @@ def _read(descriptor: int, max_bytes: int) -> Source | None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "vanished before it could be read"
+        return VANISHED
     if isinstance(error, OSError) and error.errno == 40:  # ELOOP, of O_NOFOLLOW
         return "is a link now"
     return f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else "cannot be read"

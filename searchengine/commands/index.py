@@ -41,6 +41,14 @@ _SHOWN = 50
 @click.option("--allow-mass-delete", is_flag=True, help="Believe it when most of what was indexed is gone.")
 @click.option("--rebuild", is_flag=True, help="Index everything anew, for another model or passage size.")
 @click.option("--wait", "wait_s", type=click.FloatRange(0), default=0.0, help="Seconds to wait for another writer.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    help="Read, split and encode on the Ray cluster at ADDRESS (auto: the one running here), or on one started for "
+    "this run. Stands behind PATHS.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 when a file could not be read.")
 @click.option("--verbose", is_flag=True, help="Name every skipped file and every note.")
 @json_option
@@ -58,6 +66,7 @@ def index(
     allow_mass_delete: bool,
     rebuild: bool,
     wait_s: float,
+    ray: str | None,
     strict: bool,
     verbose: bool,
     as_json: bool,
@@ -78,6 +87,7 @@ def index(
             allow_mass_delete=allow_mass_delete,
             rebuild=rebuild,
             wait_s=wait_s,
+            ray=ray or False,
             progress=terminal.progress(),
         )
     except KeyboardInterrupt:

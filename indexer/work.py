@@ -1,0 +1,134 @@
+"""Where reading, splitting and encoding happen: by default in processes of this machine. Knows nothing of commits.
+
+``Work`` is the seam: another implementation (``cluster.py``) does the same elsewhere and gives the same results in the
+same order, so that ids, passages and hits do not tell where an index was built.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from indexer.chunk import split, whole
+from indexer.documents import Document, Passage
+from indexer.index import Splitting
+from indexer.options import Options
+from indexer.readers.worker import FileRequest, FileResult, ReaderPool
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from indexer.encoders import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a file gave, and the passages of each of its documents."""
+
+    result: FileResult
+    passages: tuple[list[Passage], ...]
+
+
+class Encoders(Protocol):
+    """Gives an encoder when the first passage needs it. ``model`` names it, None the default one."""
+
+    @property
+    def model(self) -> str | None:
+        """The model's name or folder."""
+        ...
+
+    def get(self) -> Encoder:
+        """Return the encoder for passages."""
+        ...
+
+    def stored(self) -> Encoder:
+        """Return the index's own encoder, for its tokenizer."""
+        ...
+
+
+class Work(Protocol):
+    """What a build asks for. ``block``: passages encoded together; ``ahead``: blocks begun before one is waited for."""
+
+    block: int
+
+    @property
+    def ahead(self) -> int:
+        """So many blocks may be under way."""
+        ...
+
+    def __enter__(self) -> Work:
+        """Begin; nothing is started before it is needed."""
+        ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End whatever was started."""
+        ...
+
+    def read(self, requests: Iterable[FileRequest]) -> Generator[Read, None, None]:
+        """Read and split files: one answer for each request, in their order, taken only a little ahead."""
+        ...
+
+    def split(self, document: Document) -> list[Passage]:
+        """Split a document that no file gave."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
+        """Begin to encode passages; the call returned waits for their vectors, [n, D] with rows of unit length."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What runs the encoder."""
+        ...
+
+
+class LocalWork:
+    """Reading in limited processes, splitting and encoding here."""
+
+    block = 1024
+    ahead = 0  # encoding takes all cores
+
+    def __init__(self, encoders: Encoders, splitting: Splitting, options: Options) -> None:
+        self._encoders = encoders
+        self._splitting = splitting
+        self._options = options
+
+    def __enter__(self) -> LocalWork:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing is left running: the readers end with ``read``."""
+
+    def read(self, requests: Iterable[FileRequest]) -> Generator[Read, None, None]:
+        """Read and split files in the order of their requests."""
+        options = self._options
+        jobs = options.jobs or min(os.cpu_count() or 1, 4)
+        with ReaderPool(jobs, timeout_s=options.file_timeout_s, max_bytes=options.max_bytes) as readers:
+            for result in readers.read(requests):
+                yield Read(result, tuple(map(self.split, result.documents)))
+
+    def split(self, document: Document) -> list[Passage]:
+        """Split a document as the index does."""
+        return passages_of(document, self._splitting, lambda: self._encoders.stored().tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
+        """Encode passages at once."""
+        vectors = self._encoders.get().encode_passages(texts)
+        return lambda: vectors
+
+    @property
+    def backend(self) -> str:
+        """What runs the encoder."""
+        return self._encoders.get().backend
+
+
+def passages_of(document: Document, splitting: Splitting, tokenizer: Callable[[], Tokenizer]) -> list[Passage]:
+    """Split a document as an index does."""
+    if splitting.mode == "whole":
+        return whole(document)
+    return split(document, tokenizer(), tokens=splitting.tokens, overlap=splitting.overlap)

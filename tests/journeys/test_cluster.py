@@ -1,0 +1,191 @@
+"""A local Ray cluster of two workers gives what one process gives, whatever becomes of its workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import searchengine
+from indexer.build import index_paths
+from indexer.cluster import Cluster, ClusterWork, _refuse_unshared
+from indexer.errors import ClusterError
+from indexer.options import Options
+from indexer.readers.source import VANISHED
+from indexer.readers.wire import FileResult
+from indexer.snapshot import Snapshot
+from indexer.work import Read
+from searchengine import Searcher
+from tests.conftest import LIBRARY, Command
+
+QUERIES = ("why is my attic wet?", "rescue a sailor who tumbled into the waves", "overdue books", "honey")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two workers on this machine, for all tests of this file."""
+    import ray
+
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=1 << 27)
+    yield Cluster()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    """The sample folder, indexed by one process in float32, so that batches make no difference worth a rank."""
+    folder = tmp_path_factory.mktemp("alone") / "library"
+    shutil.copytree(LIBRARY, folder)
+    return searchengine.index(folder, backend="onnx")
+
+
+def rows(searcher: Searcher) -> dict[str, list[tuple[object, ...]]]:
+    """All that an index says of its documents, but where their vectors lie and when they were seen."""
+    snapshot = Snapshot(searcher.folder)
+    with snapshot.reading():
+        return {
+            "sources": snapshot.rows("SELECT path, size, digest, skipped, notes FROM sources ORDER BY path"),
+            "documents": snapshot.rows(
+                "SELECT d.id, d.key, d.title, d.kind, d.language, d.digest, s.path"
+                " FROM documents d JOIN sources s ON s.id = d.source ORDER BY d.id"
+            ),
+            "passages": snapshot.rows(
+                'SELECT id, document, ordinal, text, start, "end", line, page, heading, digest'
+                " FROM passages ORDER BY id"
+            ),
+        }
+
+
+def vectors(searcher: Searcher) -> np.ndarray:
+    """The vectors in the order of their passages' ids."""
+    with Snapshot(searcher.folder).reading() as generation:
+        alive = [(segment, np.flatnonzero(segment.alive())) for segment in generation.segments]
+        ids = np.concatenate([segment.passages[at] for segment, at in alive])
+        assert len(np.unique(ids)) == len(ids)
+        return np.concatenate([segment.vectors(at) for segment, at in alive])[np.argsort(ids)]
+
+
+def assert_same(one: Searcher, other: Searcher) -> None:
+    assert rows(one) == rows(other)
+    assert (vectors(one) * vectors(other)).sum(axis=1).min() > 0.9999
+    for text in QUERIES:
+        for mode in ("hybrid", "dense", "bm25"):
+            pair = [each.search(text, 10, mode=mode, all_passages=True) for each in (one, other)]
+            first, second = ([(hit.document, hit.passage, hit.text) for hit in hits] for hits in pair)
+            assert first == second
+            assert [hit.score for hit in pair[0]] == pytest.approx([hit.score for hit in pair[1]], abs=2e-3)
+
+
+class Killer(threading.Thread):
+    """Kills, once each, a worker of this process's cluster while it runs a task of each of some names."""
+
+    def __init__(self, *tasks: str) -> None:
+        super().__init__(daemon=True)
+        self.to_kill = list(tasks)
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        while self.to_kill and not self.done.wait(0.005):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    title = (process / "cmdline").read_text().strip("\0")
+                    if title == f"ray::{self.to_kill[0]}" and _is_ours(int(process.name)):
+                        os.kill(int(process.name), signal.SIGKILL)
+                        self.to_kill.pop(0)
+                        break
+
+
+def _is_ours(process: int) -> bool:
+    while process > 1:
+        if process == os.getpid():
+            return True
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def test_workers_killed_amid_an_index_lose_and_double_nothing(
+    cluster: Cluster, alone: Searcher, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClusterWork, "block", 8)
+    killer = Killer("read_block", "PassageEncoder.encode")
+    killer.start()
+    together = searchengine.index(library, backend="onnx", ray=True)
+    killer.done.set()
+    assert killer.to_kill == []
+    assert_same(together, alone)
+    assert together.report is not None
+    assert alone.report is not None
+    for counted in ("documents", "passages", "files_added", "passages_encoded", "passages_reused", "skipped"):
+        assert getattr(together.report, counted) == getattr(alone.report, counted), counted
+
+
+def test_an_update_on_a_cluster_encodes_what_is_new_alone(cluster: Cluster, alone: Searcher, library: Path) -> None:
+    shutil.copytree(alone.folder, library / ".searchengine")
+    note = library / "sea" / "new.md"
+    note.write_text("# Knots\n\nA bowline does not slip.\n")
+    (library / "copy.md").write_text(note.read_text())
+    shutil.copytree(library, library.with_name("beside"))
+    together = searchengine.index(library, backend="onnx", ray=True)
+    single = searchengine.index(library.with_name("beside"), backend="onnx")
+    assert together.report is not None
+    assert (together.report.passages_encoded, together.report.passages_reused) == (1, 1)
+    assert_same(together, single)
+
+
+def test_an_index_that_is_up_to_date_needs_no_cluster(alone: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.cluster.Cluster.__init__", lambda *_: pytest.fail("a cluster was joined"))
+    written = max(path.stat().st_mtime for path in alone.folder.parent.rglob("*"))
+    time.sleep(max(0, written + 2.1 - time.time()))  # younger files are read again, to be sure
+    again = searchengine.index(alone.folder.parent, ray=True)
+    assert again.report is not None
+    assert again.report.files_unchanged == len(rows(alone)["sources"])
+
+
+def test_work_that_kills_its_worker_ends_in_a_sentence(cluster: Cluster) -> None:
+    deadly = cluster.remote(_die, num_cpus=0.25, max_retries=0)
+    with pytest.raises(ClusterError, match="worker died"):
+        cluster.get(deadly.remote())
+
+
+def test_what_a_task_says_reaches_the_user_as_it_was_said(cluster: Cluster) -> None:
+    failing = cluster.remote(_fail, num_cpus=0.25)
+    with pytest.raises(ClusterError) as raised:
+        cluster.get(failing.remote())
+    assert str(raised.value) == "no such model"
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail() -> None:
+    raise ClusterError("no such model")
+
+
+def test_a_file_that_only_the_driver_sees_is_not_believed_gone(tmp_path: Path) -> None:
+    (tmp_path / "here.md").write_text("here")
+    _refuse_unshared(Read(FileResult(str(tmp_path / "gone.md"), skipped=VANISHED), ()))
+    with pytest.raises(ClusterError, match=r"here\.md: a Ray worker does not see it"):
+        _refuse_unshared(Read(FileResult(str(tmp_path / "here.md"), skipped=VANISHED), ()))
+
+
+def test_without_ray_the_user_is_told_what_to_install(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.cluster.find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match="pip install"):
+        index_paths([library], library / ".searchengine", Options(ray="local"))
+    assert not (library / ".searchengine").exists()
+
+
+def test_a_folder_is_no_address(library: Path, command: Command) -> None:
+    result = command("index", library, "--ray", library)
+    assert result.returncode == 2
+    assert "write the folder before --ray" in result.stderr
