@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -67,8 +69,11 @@ class Cluster:
             started: dict[str, Any] = {}
             if address == LOCAL:
                 started = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+            on_sigterm = signal.getsignal(signal.SIGTERM)
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **started)
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end us without a commit
             except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise ClusterError(f"no Ray cluster at {address!r}: {reason[:200]} (start one: ray start)") from error
@@ -117,11 +122,15 @@ class Cluster:
                 "committed so far is kept: see the cluster's logs (memory?), then run the same command again"
             ) from error
 
+    def kill(self, actor: Any) -> None:
+        """End an actor at once, whatever it does."""
+        self._ray.kill(actor)
+        self.actors.remove(actor)
+
     def close(self) -> None:
         """End our actors, and the cluster if it was started here."""
-        for actor in self.actors:
-            self._ray.kill(actor)
-        self.actors.clear()
+        for actor in list(self.actors):
+            self.kill(actor)
         if self._is_ours:
             self._ray.shutdown()
 

@@ -94,9 +94,9 @@ class Snapshot:
         for attempt in range(_ATTEMPTS):
             try:
                 if self._catalog != _identity(self.folder):  # indexed anew: another folder has taken this one's place
-                    self._connection.close()
-                    self._generation = None
-                    self._connect()
+                    left, self._generation = self._connection, None
+                    self._connect()  # where this fails, the old connection is there to fail with again
+                    left.close()
                 seal = self._seal()
                 with sentences(self.folder):
                     self._connection.execute("BEGIN")

@@ -23,6 +23,7 @@ COMMANDS = {  # name: where it lives, its line in --help
     "verify": ("searchengine.commands.verify:verify", "Check every file of the index."),
     "optimize": ("searchengine.commands.optimize:optimize", "Merge segments and write the postings anew."),
     "backup": ("searchengine.commands.backup:backup", "Copy the index to DEST while it may be in use."),
+    "serve": ("searchengine.commands.serve:serve", "Serve the index: HTTP, a web page, MCP."),
     "train": ("trainer.cli:train", "Train an encoder by RECIPE: a shipped one, or a .toml file."),
     "mine": ("trainer.cli:mine", "Mine hard negatives for BEIR_DIR's training queries."),
     "tune": ("trainer.cli:tune", "Learn the index's fusion weights from judged queries."),

@@ -33,12 +33,16 @@ MAX_K = 10_000
 class Searcher:
     """An index opened for searching. Threads may share it; every call answers from the newest generation.
 
-    ``report`` says what the build did, where ``index`` opened this.
+    ``report`` says what the build did, where ``index`` opened this. ``nearest`` scans the vectors (``shards.py`` has
+    others do it).
     """
 
-    def __init__(self, folder: Path, report: BuildReport | None = None) -> None:
+    def __init__(
+        self, folder: Path, report: BuildReport | None = None, *, nearest: retrieve.Nearest = retrieve.nearest_here
+    ) -> None:
         self.folder = folder
         self.report = report
+        self._nearest = nearest
         self._snapshot = Snapshot(folder)
         self._encoders: dict[str, Encoder] = {}
         self._sampled: tuple[Generation, retrieve.Sample] | None = None
@@ -166,7 +170,7 @@ class Searcher:
             lexical = retrieve.lexical(generation, terms, depth, allowed)
         if mode != "bm25":
             vector = self._encoder(generation).encode_queries([text])[0]
-            dense = retrieve.dense(generation, vector, depth, allowed)
+            dense = retrieve.dense(generation, vector, depth, allowed, self._nearest)
         if mode != "hybrid":
             return dense, lexical, dense if mode == "dense" else lexical
         if fusion in LISTS:
@@ -221,6 +225,11 @@ class Searcher:
     def encoder_name(self) -> str:
         """The name of that encoder."""
         return str(self.settings()["encoder"]["name"])
+
+    def generation(self) -> int:
+        """Tell the number of the generation that answers now."""
+        with self._lock, self._snapshot.reading() as generation:
+            return generation.number
 
     def count(self) -> tuple[int, int]:
         """Count (documents, passages)."""

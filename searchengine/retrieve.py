@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -27,10 +27,20 @@ class Allowed:
         self.passages: np.ndarray = np.sort(np.concatenate(left)) if left else np.empty(0, np.int64)
 
 
-def dense(generation: Generation, vector: np.ndarray, count: int, allowed: Allowed | None) -> Candidates:
+Masks = Sequence[np.ndarray] | None  # a bool mask a segment
+Nearest = Callable[[Generation, np.ndarray, int, Masks], tuple[np.ndarray, np.ndarray]]
+
+
+def nearest_here(generation: Generation, vector: np.ndarray, count: int, masks: Masks) -> tuple[np.ndarray, np.ndarray]:
+    """Scan a generation's segments in this process."""
+    return nearest(generation.segments, vector, count, masks)
+
+
+def dense(
+    generation: Generation, vector: np.ndarray, count: int, allowed: Allowed | None, nearest: Nearest = nearest_here
+) -> Candidates:
     """Find the ``count`` passages nearest to a query vector float32 [D] of unit length, by cosine, exactly."""
-    masks = None if allowed is None else allowed.masks
-    return Candidates(*nearest(generation.segments, vector, count, masks))
+    return Candidates(*nearest(generation, vector, count, None if allowed is None else allowed.masks))
 
 
 def lexical(generation: Generation, terms: list[Term], count: int, allowed: Allowed | None) -> Candidates:

@@ -193,7 +193,7 @@ def test_a_document_that_became_unreadable_is_no_longer_found(folder: Path) -> N
 def test_an_interrupted_run_keeps_what_it_committed_and_the_next_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.build._ENCODE_PASSAGES", 1)
+    monkeypatch.setattr("indexer.work.LocalWork.block", 1)
     monkeypatch.setattr("indexer.build._COMMIT_DOCUMENTS", 1)
 
     class Interrupting:
@@ -267,7 +267,7 @@ def test_a_file_that_was_old_at_the_last_look_is_not_opened_again(
     build(folder)
     time.sleep(2.1)  # a clock tick that could hide an edit
     build(folder)
-    monkeypatch.setattr("indexer.build.ReaderPool", None)  # calling it would fail
+    monkeypatch.setattr("indexer.work.ReaderPool", None)  # calling it would fail
     assert build(folder).files_unchanged == 5
 
 

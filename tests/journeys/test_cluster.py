@@ -19,11 +19,14 @@ from indexer.build import index_paths
 from indexer.cluster import Cluster, ClusterWork, _refuse_unshared
 from indexer.errors import ClusterError
 from indexer.options import Options
+from indexer.progress import Silent
 from indexer.readers.source import VANISHED
 from indexer.readers.wire import FileResult
 from indexer.snapshot import Snapshot
+from indexer.vectors import Segment
 from indexer.work import Read
 from searchengine import Searcher
+from searchengine.shards import Shards, _shares
 from tests.conftest import LIBRARY, Command
 
 QUERIES = ("why is my attic wet?", "rescue a sailor who tumbled into the waves", "overdue books", "honey")
@@ -85,6 +88,16 @@ def assert_same(one: Searcher, other: Searcher) -> None:
             assert [hit.score for hit in pair[0]] == pytest.approx([hit.score for hit in pair[1]], abs=2e-3)
 
 
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
 class Killer(threading.Thread):
     """Kills, once each, a worker of this process's cluster while it runs a task of each of some names."""
 
@@ -139,6 +152,66 @@ def test_an_update_on_a_cluster_encodes_what_is_new_alone(cluster: Cluster, alon
     assert together.report is not None
     assert (together.report.passages_encoded, together.report.passages_reused) == (1, 1)
     assert_same(together, single)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    """An index of several segments, some of their rows dead."""
+    folder = tmp_path_factory.mktemp("several") / "library"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("indexer.build._COMMIT_DOCUMENTS", 6)
+        patch.setattr("indexer.work.LocalWork.block", 1)
+        shutil.copytree(LIBRARY, folder)
+        patch.setattr("indexer.merge.DEAD_SHARE", 1.0)  # leave them dead
+        searchengine.index(folder, backend="onnx").close()
+        (folder / "house" / "lofts.md").unlink()
+        searcher = searchengine.index(folder, backend="onnx")
+    with Snapshot(searcher.folder).reading() as generation:
+        assert len(generation.segments) > 2
+        assert any(len(segment.dead) for segment in generation.segments)
+    return searcher
+
+
+def answers(searcher: Searcher, text: str) -> list[tuple[list[tuple[str, int]], list[float]]]:
+    """What it finds in each mode, with and without a filter."""
+    found = []
+    for mode in ("hybrid", "dense"):
+        for where in (None, "path:sea/**", "ext:none"):
+            hits = searcher.search(text, 10, mode=mode, where=where)
+            found.append(([(hit.document, hit.passage) for hit in hits], [hit.score for hit in hits]))
+    return found
+
+
+def assert_same_answers(one: Searcher, other: Searcher) -> None:
+    for text in QUERIES:
+        for (hits, scores), (hits_beside, scores_beside) in zip(answers(one, text), answers(other, text), strict=True):
+            assert hits == hits_beside
+            assert scores == pytest.approx(scores_beside, abs=2e-5)  # cosines are rounded to six decimals
+
+
+def test_a_scattered_query_finds_what_one_process_finds(cluster: Cluster, several: Searcher, library: Path) -> None:
+    said = Notes()
+    shards = Shards(several.folder, cluster, progress=said)
+    scattered = Searcher(several.folder, nearest=shards.nearest)
+    assert_same_answers(scattered, several)
+    assert said.notes == []
+    # A dead shard: its segments are searched here, and that is said.
+    cluster.kill(shards.actors[0])
+    assert_same_answers(scattered, several)
+    assert [note.split(",")[0] for note in said.notes] == ["shard 0 does not answer"]
+    # A new generation is answered from without more ado.
+    (several.folder.parent / "zebu.md").write_text("# Zebu\n\nA zebu is a hump-backed ox.\n")
+    searchengine.index(several.folder.parent, backend="onnx").close()
+    assert scattered.search("hump-backed ox", 1, mode="dense")[0].document == "zebu.md"
+    assert_same_answers(scattered, several)
+
+
+def test_segments_are_dealt_out_whole_and_evenly() -> None:
+    rows = [5, 1, 1, 1, 9, 3]
+    segments = [Segment(Path(), *(np.zeros(count, np.int64) for _ in range(4))) for count in rows]
+    shares = _shares(segments, 3)
+    assert sorted(at for share in shares for at in share) == list(range(6))
+    assert sorted(sum(rows[at] for at in share) for share in shares) == [5, 6, 9]
 
 
 def test_an_index_that_is_up_to_date_needs_no_cluster(alone: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
