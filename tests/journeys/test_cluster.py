@@ -43,11 +43,24 @@ def cluster() -> Iterator[Cluster]:
     ray.shutdown()
 
 
+def copy_half(folder: Path) -> None:
+    """Copy half of the sample folder: fourteen files, some with several documents, of seven formats."""
+    for part in ("bees", "desk", "house", "programs", "sea"):
+        shutil.copytree(LIBRARY / part, folder / part)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """The same for a test that changes it."""
+    copy_half(tmp_path / "library")
+    return tmp_path / "library"
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
-    """The sample folder, indexed by one process in float32, so that batches make no difference worth a rank."""
+    """Sample files, indexed by one process in float32, so that batches make no difference worth a rank."""
     folder = tmp_path_factory.mktemp("alone") / "library"
-    shutil.copytree(LIBRARY, folder)
+    copy_half(folder)
     return searchengine.index(folder, backend="onnx")
 
 
@@ -160,8 +173,8 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
     folder = tmp_path_factory.mktemp("several") / "library"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("indexer.build._COMMIT_DOCUMENTS", 6)
-        patch.setattr("indexer.work.LocalWork.block", 1)
-        shutil.copytree(LIBRARY, folder)
+        patch.setattr("indexer.work.LocalWork.block", 8)
+        copy_half(folder)
         patch.setattr("indexer.merge.DEAD_SHARE", 1.0)  # leave them dead
         searchengine.index(folder, backend="onnx").close()
         (folder / "house" / "lofts.md").unlink()
