@@ -25,6 +25,7 @@ COMMANDS = {  # name: where it lives, its line in --help
     "backup": ("searchengine.commands.backup:backup", "Copy the index to DEST while it may be in use."),
     "serve": ("searchengine.commands.serve:serve", "Serve the index: HTTP, a web page, MCP."),
     "train": ("trainer.cli:train", "Train an encoder by RECIPE: a shipped one, or a .toml file."),
+    "adapt": ("trainer.cli:adapt", "Train a better encoder for text that nobody has judged."),
     "mine": ("trainer.cli:mine", "Mine hard negatives for BEIR_DIR's training queries."),
     "tune": ("trainer.cli:tune", "Learn the index's fusion weights from judged queries."),
     "bench": ("benchmarks.cli:bench", "Evaluate retrieval on BEIR_DIRS."),

@@ -131,6 +131,15 @@ class Searcher:
             kept = _first_of_each(documents)[:k]
             return Ranking(self._snapshot.names(documents[kept].tolist()), fused.scores[kept])
 
+    def rank_passages(self, text: str, k: int = 200, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Candidates:
+        """Rank passages by their ids, without documents and texts: the ``k`` best."""
+        _check(k, mode, fusion)
+        parsed = query.parse(text)
+        with self._lock, self._snapshot.reading() as generation:
+            terms = self._terms(generation, parsed.text, mode, [])
+            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
+            return Candidates(fused.passages[:k], fused.scores[:k])
+
     def analyse(self, text: str) -> list[str]:
         """List the forms under which the postings that were asked last may hold a text's words."""
         if self._asked is None:

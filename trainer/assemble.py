@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from indexer.errors import UsageError
 from trainer.corpus import Corpus
 from trainer.data import Batches, Examples, LabelledExamples, Pieces
 from trainer.encoder import TrainableEncoder
@@ -14,16 +16,22 @@ from trainer.negatives import NEGATIVES
 from trainer.negatives.hard import HardSettings
 from trainer.negatives.inbatch import InBatch
 from trainer.objectives import OBJECTIVES
+from trainer.pseudo import PseudoQueries
 from trainer.recipe import Member, Recipe, build, choose
 from trainer.regularisers import REGULARISERS, Regulariser
 from trainer.sources import Labels
+from trainer.taught import Pseudo, PseudoExamples
 from trainer.views import VIEWS, View
 
 
 def check(recipe: Recipe) -> None:
     """Refuse what no member takes, before anything is read or made. Raises UsageError."""
+    if recipe.view.kind == "pseudo":
+        pseudo_settings(recipe)
+        if recipe.auxiliary is not None:
+            raise UsageError(f"recipe {recipe.name}: [auxiliary] does not go with pseudo queries")
     for member in (recipe.view, recipe.auxiliary):
-        if member is not None and not (member is recipe.view and recipe.labelled):
+        if member is not None and not (member is recipe.view and recipe.view.kind in ("labels", "pseudo")):
             settings = {key: value for key, value in member.settings.items() if key != "share"}
             build(choose(VIEWS, member, "view", recipe.name), settings, "view", recipe.name)
     make_negatives(recipe)
@@ -32,11 +40,24 @@ def check(recipe: Recipe) -> None:
 
 
 def make_batches(
-    recipe: Recipe, corpus: Corpus, labels: Labels | None, aside: frozenset[int], encoder: TrainableEncoder
+    recipe: Recipe,
+    corpus: Corpus,
+    labels: Labels | None,
+    aside: frozenset[int],
+    encoder: TrainableEncoder,
+    owners: np.ndarray | None = None,
 ) -> Batches:
-    """Make a run's batches by the recipe's view, and those of the auxiliary view beside it."""
+    """Make a run's batches by the recipe's view, and those of the auxiliary view beside it.
+
+    ``owners`` names the document of each passage, for pseudo queries.
+    """
     examples: Examples
-    if labels is not None:
+    if owners is not None:
+        chosen = pseudo_settings(recipe)
+        learnt = [number for number in range(len(corpus)) if number not in aside]
+        queries = make_pseudo(corpus, owners, encoder, recipe.run.seed).draw(learnt, chosen.queries, chosen.shares())
+        examples = PseudoExamples(corpus, queries, owners, chosen)
+    elif labels is not None:
         hard = None
         if recipe.negatives.kind == "hard":
             hard = build(HardSettings, recipe.negatives.settings, "negatives", recipe.name)
@@ -59,6 +80,28 @@ def make_batches(
         member = Member(recipe.auxiliary.kind, settings)
         auxiliary = Pieces(corpus, make_view(member, recipe.name, encoder), aside)
     return Batches(examples, recipe.run.batch, recipe.run.seed, auxiliary, share)
+
+
+def pseudo_settings(recipe: Recipe) -> Pseudo:
+    """Make the settings of a recipe's pseudo queries."""
+    settings: Pseudo = build(Pseudo, recipe.view.settings, "view", recipe.name)
+    return settings
+
+
+def make_pseudo(corpus: Corpus, owners: np.ndarray, encoder: TrainableEncoder, seed: int) -> PseudoQueries:
+    """Make the maker of a corpus's pseudo queries."""
+    return PseudoQueries(corpus, sentence_enders(encoder), continuing(encoder), owners, seed=seed)
+
+
+def continuing(encoder: TrainableEncoder) -> np.ndarray:
+    """Find which token ids go on with the word before them: bool [vocabulary].
+
+    WordPiece marks those that do ("##ing"), SentencePiece and byte-level BPE those that do not ("▁the", "Ġthe").
+    """
+    tokens = [encoder.tokenizer.id_to_token(number) or "" for number in range(encoder.tokenizer.get_vocab_size())]
+    if any(token.startswith(("▁", "Ġ")) for token in tokens):
+        return np.array([not token.startswith(("▁", "Ġ")) for token in tokens])
+    return np.array([token.startswith("##") for token in tokens])
 
 
 def make_view(member: Member, name: str, encoder: TrainableEncoder) -> View:

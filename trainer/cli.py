@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from indexer.errors import UsageError
 from indexer.progress import SILENT
@@ -79,6 +80,82 @@ def train(
                 )
             else:
                 render.note(f"refused: the model was not kept (log and curves in {output / WORK}; --no-gate keeps it)")
+    finally:
+        distributed.stop()
+
+
+@click.command()
+@click.option("--data", multiple=True, type=PATH, help="Folder, BEIR folder or JSONL; repeatable.")
+@index_option
+@click.option("--output", required=True, type=PATH, help="Folder for the model.")
+@click.option("--base", help="Starting model, with --data: a name or a folder.  [default: the built-in one]")
+@click.option(
+    "--recipe", default="adapt", show_default=True, help="A recipe of pseudo queries: a name or a .toml file."
+)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, such as run.batch=64.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Bound the training steps.  [default: 15]")
+@click.option("--dev", type=PATH, help="BEIR folder or JSONL of judged queries that must gain too.")
+@click.option("--no-switch", is_flag=True, help="Leave the index with its encoder.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@json_option
+def adapt(
+    data: tuple[Path, ...],
+    index: Path | None,
+    output: Path,
+    base: str | None,
+    recipe: str,
+    changes: tuple[str, ...],
+    minutes: float | None,
+    dev: Path | None,
+    no_switch: bool,
+    resume: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train a better encoder for text that nobody has judged.
+
+    Titles, headings and sentences of the text are its queries; the engine's own hybrid ranking says what else they
+    should find. The model is kept only if such queries of documents set aside gain beyond chance (and judged ones,
+    where --dev gives some). With --index, the index is then encoded anew and switched over in one commit.
+    """
+    from trainer import distributed
+    from trainer.adapt import adapt as run
+    from trainer.train import WORK
+
+    if data and click.get_current_context().get_parameter_source("index") is not ParameterSource.COMMANDLINE:
+        index = None
+    try:
+        report = run(
+            output,
+            data=data,
+            index=located(index) if index is not None or not data else None,
+            base=base,
+            recipe=recipe,
+            changes=changes,
+            minutes=minutes,
+            dev=dev,
+            switch=not no_switch,
+            resume=resume,
+            device=device,
+            progress=terminal.progress() if distributed.is_first() else SILENT,
+        )
+        if distributed.rank() != 0:
+            return
+        training, switched = report.training, report.switched
+        if as_json:
+            click.echo(json.dumps(dataclasses.asdict(report), indent=1, default=str))
+        else:
+            click.echo(training.reason)
+            click.echo(f"{training.steps:,} steps, {training.examples:,} examples, {training.seconds / 60:.1f} minutes")
+        if switched is not None:
+            render.note(
+                f"{switched.index}: {switched.passages:,} passages encoded anew, generation {switched.generation}"
+            )
+        elif training.kept:
+            render.note(f"model in {output}; use it: searchengine index PATH --model {output} (--rebuild to switch)")
+        else:
+            render.note(f"refused: everything stays as it was (log and curves in {output / WORK})")
     finally:
         distributed.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from indexer.errors import DataError
 from indexer.progress import SILENT, Progress
 from trainer import distributed
 from trainer.batch import Ids
-from trainer.sources import Text, read_texts
+from trainer.sources import Text
 from trainer.tokens import TokenStore, open_store, tokenise
 
 TOKENS = "tokens"
@@ -71,14 +71,14 @@ def open_corpus(folder: Path, keys: list[str]) -> Corpus:
     return Corpus(keys, open_store(folder / TITLES), open_store(folder / BODIES))
 
 
-def shared_corpus(data: Sequence[Path], work: Path, tokenizer: Tokenizer, progress: Progress) -> Corpus:
-    """Read and tokenise the data once, by process 0; the others map what it wrote."""
+def shared_corpus(read: Callable[[], Iterable[Text]], work: Path, tokenizer: Tokenizer, progress: Progress) -> Corpus:
+    """Read and tokenise the texts once, by process 0; the others map what it wrote."""
     folder = work / "tokens"
     if distributed.rank() == 0:
         shutil.rmtree(folder, ignore_errors=True)
         with storage_errors("writing the tokenised texts"):
             folder.mkdir(parents=True)
-            corpus = prepare(read_texts(data, progress), tokenizer, folder, progress)
+            corpus = prepare(read(), tokenizer, folder, progress)
             (folder / KEYS).write_text(json.dumps(corpus.keys), encoding="utf-8")
         distributed.barrier()
         return corpus

@@ -19,6 +19,7 @@ from trainer.corpus import Corpus
 from trainer.negatives.hard import HardSettings, Mined, choose
 from trainer.randomness import generator, permutation
 from trainer.sources import Labelled
+from trainer.taught import PseudoExamples
 from trainer.tokens import tokenise
 from trainer.views import View
 
@@ -194,12 +195,19 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         """Make the batch of one step, counted from 0 over all epochs."""
-        return collate(self.pairs(step))
+        batch = collate(self.pairs(step))
+        if isinstance(self.examples, PseudoExamples):
+            return self.examples.with_teacher(batch, self.numbers(step)[1].tolist())
+        return batch
+
+    def numbers(self, step: int) -> tuple[int, np.ndarray]:
+        """Tell a step's epoch and which examples it takes: int64 [size]."""
+        epoch, place = divmod(step, self.per_epoch)
+        return epoch, self.order(epoch)[place * self.size : (place + 1) * self.size]
 
     def pairs(self, step: int) -> list[Pair]:
         """Draw the pairs of one step."""
-        epoch, place = divmod(step, self.per_epoch)
-        numbers = self.order(epoch)[place * self.size : (place + 1) * self.size]
+        epoch, numbers = self.numbers(step)
         pairs = [self.examples.pair(int(number), self.seed, epoch) for number in numbers]
         if self.auxiliary is not None and self.beside:
             rng = generator(self.seed, AUXILIARY, step)

@@ -6,7 +6,7 @@ sentence where there is none) looks for the rest of its document among all. Know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from indexer.vectors import best
 from trainer.batch import Ids
 from trainer.corpus import Corpus
 from trainer.encoder import TrainableEncoder
+from trainer.pseudo import PseudoQueries
 from trainer.randomness import generator
 from trainer.sources import Labelled, is_held_out
 
@@ -68,9 +69,9 @@ def labelled_dev(corpus: Corpus, labels: Sequence[Labelled], encoder: TrainableE
     )
 
 
-def set_aside(corpus: Corpus, share: float) -> frozenset[int]:
+def set_aside(keys: Sequence[str], share: float) -> frozenset[int]:
     """Choose documents for the label-free test by a hash of their keys, as many as it needs and no more."""
-    chosen = [number for number, key in enumerate(corpus.keys) if is_held_out(key, share)]
+    chosen = [number for number, key in enumerate(keys) if is_held_out(key, share)]
     return frozenset(chosen[: PSEUDO_QUERIES * 2])
 
 
@@ -99,6 +100,45 @@ def pseudo_dev(corpus: Corpus, aside: frozenset[int], encoder: TrainableEncoder,
     # the distractors without their titles too, or those would give them away
     passages = [rests[n] if n in rests else (corpus.bodies[n][:longest]) for n in documents.tolist()]
     return DevSet("known items", queries, grades, documents, passages)
+
+
+def pseudo_query_dev(
+    corpus: Corpus,
+    aside: Sequence[int],
+    maker: PseudoQueries,
+    encoder: TrainableEncoder,
+    shares: Mapping[str, float],
+    seed: int = 0,
+) -> DevSet:
+    """Judge by pseudo queries of the passages set aside, each kind in its share; among thousands of other passages.
+
+    A passage is asked for once, and stands there without the query's own words. The others lose their titles in the
+    same share, or those would tell the two apart.
+    """
+    longest = encoder.passage_frame.longest
+    kinds = [kind for kind, share in shares.items() if share > 0]
+    weights = np.array([shares[kind] for kind in kinds])
+    rests: dict[int, Ids] = {}
+    queries: list[Ids] = []
+    for number in generator(seed, 1).permutation(np.asarray(aside, dtype=np.int64)).tolist():
+        first = int(generator(seed, 2, number).choice(len(kinds), p=weights / weights.sum()))
+        found = next((made for at in range(len(kinds)) if (made := maker.of(number, kinds[first - at]))), None)
+        if found is not None and len(queries) < PSEUDO_QUERIES:
+            queries.append(found.ids)
+            rests[number] = found.answer(corpus, longest)
+    grades = [{number: 1} for number in rests]
+    others = np.array([number for number in range(len(corpus)) if number not in rests], dtype=np.int64)
+    if len(others) > DISTRACTORS:
+        others = np.sort(generator(seed, 0).choice(others, DISTRACTORS, replace=False))
+    bare = {number for number in others.tolist() if generator(seed, 3, number).random() < shares.get("title", 0)}
+    documents = np.concatenate([np.array(list(rests), dtype=np.int64), others])
+    passages = [
+        rests[number]
+        if number in rests
+        else (corpus.bodies[number][:longest] if number in bare else corpus.whole(number, longest))
+        for number in documents.tolist()
+    ]
+    return DevSet("pseudo queries", queries, grades, documents, passages)
 
 
 def evaluate(encoder: TrainableEncoder, dev: DevSet, progress: Progress = SILENT) -> Measured:

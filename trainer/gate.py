@@ -1,12 +1,18 @@
-"""Keep a model only if it is measurably no worse: held-out nDCG@10 may fall by 0.005 at most."""
+"""Keep a model only if it is measurably no worse: held-out nDCG@10 may fall by 0.005 at most.
+
+Without labels more is asked for: a gain on pseudo queries beyond chance, since those are easier to please than people.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.significance import compare
+
 MEASURE = "nDCG@10"
 TOLERANCE = 0.005
+CHANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +30,28 @@ def judge(before: Mapping[str, float], after: Mapping[str, float], tolerance: fl
     if not change >= -tolerance:  # written so that not-a-number is refused too
         return Verdict(False, f"{sentence}: worse than the starting model, which stays the better choice")
     return Verdict(True, sentence)
+
+
+def judge_gain(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
+    """Compare each held-out pseudo query's nDCG@10 before and after: only a gain beyond chance is one."""
+    found = compare(after, before)
+    sentence = (
+        f"{MEASURE} on held-out pseudo queries {mean(before):.4f} → {mean(after):.4f} "
+        f"({found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p {found.p:.4f})"
+    )
+    if found.difference > 0 and found.p < CHANCE:
+        return Verdict(True, sentence)
+    return Verdict(False, f"{sentence}: no gain beyond chance, so the starting model stays")
+
+
+def judge_also(first: Verdict, before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
+    """Let judged queries have the last word: where their mean falls, the model goes."""
+    sentence = f"{first.reason}; on judged queries {mean(before):.4f} → {mean(after):.4f}"
+    if mean(after) > mean(before):
+        return Verdict(True, sentence)
+    return Verdict(False, f"{sentence}: no gain there, so the starting model stays")
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """Average the queries' values."""
+    return sum(values.values()) / max(1, len(values))

@@ -35,6 +35,7 @@ class Member:
 class Run:
     """How long and how fast. ``steps`` 0 takes ``epochs``; ``batch`` counts examples over all processes.
 
+    ``minutes`` bounds the time that the steps take, 0 does not: a run cut short by it depends on the clock too.
     ``tokens``: padded tokens a block; ``cached``: GradCache; ``dropout`` -1 keeps the model's own rates;
     ``evaluate_every`` 0 evaluates before and after only; ``patience``: evaluations without a gain before it stops, 0
     never; ``start_share``: how much of the starting weights the result keeps (weight averaging against forgetting);
@@ -44,6 +45,7 @@ class Run:
     batch: int = 32
     epochs: float = 1.0
     steps: int = 0
+    minutes: float = 0.0
     learning_rate: float = 2e-5
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -74,6 +76,8 @@ class Run:
             raise UsageError("run: learning_rate lies between 0 and 1, weight_decay at 0 or above, clip above 0")
         if self.steps < 0 or (not self.steps and not self.epochs > 0) or not math.isfinite(self.epochs):
             raise UsageError(f"run: steps or epochs must be above 0, not {self.steps} and {self.epochs}")
+        if not 0 <= self.minutes < math.inf:
+            raise UsageError(f"run.minutes must be 0 or above, not {self.minutes}")
         if self.dropout != -1 and not 0 <= self.dropout < 1:
             raise UsageError(f"run.dropout must lie in 0 to 1, or be -1 for the model's own, not {self.dropout}")
 

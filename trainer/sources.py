@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.beir import is_blank, read_corpus, read_queries
 from benchmarks.lines import find_file, read_objects, shown
 from benchmarks.qrels import read_qrels
+from indexer.documents import searchable
 from indexer.errors import DataError, NothingToIndex, UsageError
 from indexer.index import find_index, is_index
 from indexer.progress import SILENT, Progress
@@ -292,6 +293,23 @@ def texts_of_index(folder: Path) -> Iterator[Text]:
             name = document_name(key, None if path is None else path.decode("utf-8", "surrogateescape"))
             title = heading
         yield Text(name, title, "".join(parts))
+
+
+def passages_of_index(folder: Path) -> Iterator[Text]:
+    """Stream an index's passages as they are encoded: ``title`` has the heading too, ``key`` is "document#passage"."""
+    from indexer.snapshot import Snapshot
+
+    snapshot = Snapshot(find_index(folder))
+    try:
+        with snapshot.reading():
+            rows = snapshot.rows(
+                "SELECT d.id, p.id, d.title, p.heading, p.text FROM passages p JOIN documents d ON d.id = p.document "
+                "ORDER BY p.id"
+            )
+    finally:
+        snapshot.close()
+    for document, passage, title, heading, text in rows:
+        yield Text(f"{document}#{passage}", searchable(title, heading, "").strip(), text)
 
 
 def texts_of_files(place: Path, progress: Progress) -> Iterator[Text]:

@@ -18,19 +18,20 @@ import numpy as np
 import torch
 import xxhash
 
+from benchmarks.metrics import Measured
 from indexer.durable import storage_errors
 from indexer.errors import UsageError
 from indexer.progress import SILENT, Progress
 from trainer import checkpoint, distributed
-from trainer.assemble import check, make_batches, make_negatives, make_objective, make_regulariser
+from trainer.assemble import check, make_negatives, make_objective, make_regulariser
 from trainer.batch import Batch
-from trainer.corpus import shared_corpus
 from trainer.data import LabelledExamples
 from trainer.encoder import TrainableEncoder, best_device, load_trainable
-from trainer.evaluate import DevSet, evaluate, labelled_dev, pooled, pseudo_dev, set_aside
-from trainer.gate import Verdict, judge
+from trainer.evaluate import DevSet, evaluate, pooled
+from trainer.gate import MEASURE, Verdict, judge, judge_also, judge_gain
 from trainer.interrupt import Interruption
 from trainer.journal import Journal, draw
+from trainer.material import gather
 from trainer.mine import build_index, mine_with_engine, mine_with_vectors
 from trainer.negatives.hard import Mined
 from trainer.objectives import TAUGHT
@@ -41,7 +42,6 @@ from trainer.step import Stepper, optimiser, rate_at
 
 WORK = "training"
 CPU_TOKENS, GPU_TOKENS = 2048, 65_536  # padded tokens a block: what runs fastest without filling memory
-ASIDE = 0.05  # of unlabelled documents, for the label-free test
 
 
 def train(
@@ -54,12 +54,14 @@ def train(
     device: str = "auto",
     workers: int = 0,
     gate: bool = True,
+    dev: Path | None = None,
     progress: Progress = SILENT,
 ) -> TrainingReport:
     """Train a model by a recipe on ``data`` and write it to ``output``.
 
     ``resume`` continues an interrupted run of the same recipe, data and model at its exact example. Without ``gate``
-    the model is kept whatever its held-out figures are.
+    the model is kept whatever its held-out figures are. ``dev`` holds judged queries that must not fall either; none
+    of them is learnt from.
     Raises UsageError, DataError, ModelError, StorageError; Interruption's signals after a checkpoint is saved.
     """
     started = time.monotonic()
@@ -83,7 +85,7 @@ def train(
         checkpointing=recipe.run.checkpointing,
         progress=progress,
     )
-    run = Training(recipe, data, work, encoder, labels, base, progress)
+    run = Training(recipe, data, work, encoder, labels, base, dev, progress)
     state = checkpoint.load(work, checkpoint.LATEST) if resume else None
     if resume and state is None:
         progress.note(f"{output}: no checkpoint, so training starts at the beginning")
@@ -129,15 +131,15 @@ class Training:
         encoder: TrainableEncoder,
         labels: Labels | None,
         base: str | Path | None,
+        dev: Path | None,
         progress: Progress,
     ) -> None:
         self.recipe, self.run = recipe, recipe.run
         self.data, self.work, self.base, self.progress = data, work, base, progress
         self.encoder = encoder
-        self.corpus = shared_corpus(data, work, encoder.tokenizer, progress)
-        self.dev, aside = self.hold_out(labels)
         self.labels = labels
-        self.batches = make_batches(recipe, self.corpus, labels, aside, encoder)
+        self.material = gather(recipe, data, work, encoder, labels, base, dev, progress)
+        self.corpus, self.batches, self.dev = self.material.corpus, self.material.batches, self.material.dev
         self.steps = self.run.steps or self.batches.steps(self.run.epochs)
         self.negatives = make_negatives(recipe)
         self.objective = make_objective(recipe).to(encoder.device)
@@ -150,21 +152,11 @@ class Training:
             encoder, self.objective, learning_rate=self.run.learning_rate, weight_decay=self.run.weight_decay
         )
         self.done = 0
+        self.spent_s = 0.0  # in steps, evaluations not counted
         self.before: dict[str, float] = {}
+        self.each: list[dict[str, float]] = []  # nDCG@10 of each held-out query at the start, a set each
         self.best: tuple[float, int] = (-1.0, 0)  # pooled nDCG@10 and its step
         self.quick: DevSet | None = None
-
-    # what the run learns from and is judged by
-
-    def hold_out(self, labels: Labels | None) -> tuple[DevSet, frozenset[int]]:
-        """Make the held-out set, and say which documents it keeps out of training."""
-        if labels is not None:
-            dev = labelled_dev(self.corpus, labels.dev, self.encoder)
-            if len(dev):
-                return dev, frozenset()
-            self.progress.note("no held-out query: too few labels; judged by known items instead")
-        aside = set_aside(self.corpus, max(ASIDE, min(0.5, 50 / len(self.corpus))))
-        return pseudo_dev(self.corpus, aside, self.encoder), aside
 
     # beginning, steps, end
 
@@ -173,10 +165,11 @@ class Training:
         self.start_weights = checkpoint.weights(self.encoder) if self.run.start_share else None
         self.negatives.start(self.encoder, self.steps, len(self.corpus))
         if state is None:
-            self.before = self.evaluate(self.dev, 0, journal)
+            started = [self.evaluate(dev, 0, journal) for dev in self.material.devs]
+            self.before, self.each = started[0].means, [found.queries[MEASURE] for found in started]
             if self.run.evaluate_every:
                 self.quick = pooled(self.dev, self.encoder)
-                self.best = (self.evaluate(self.quick, 0, journal)["nDCG@10"], 0)
+                self.best = (self.evaluate(self.quick, 0, journal).means[MEASURE], 0)
             if self.recipe.negatives.kind == "hard" and isinstance(self.batches.examples, LabelledExamples):
                 self.batches.examples.mined = distributed.from_first(self.mine_first)
             self.check_teacher()
@@ -191,6 +184,7 @@ class Training:
         self.objective.load_state_dict(state["objective"])
         self.negatives.load(state["negatives"])
         self.done, self.before, self.best = int(state["done"]), state["before"], tuple(state["best"])
+        self.each, self.spent_s = state["each"], float(state["spent_s"])
         if isinstance(self.batches.examples, LabelledExamples):
             self.batches.examples.mined = {
                 key: Mined(*(tuple(values) for values in found)) for key, *found in state["mined"]
@@ -220,7 +214,13 @@ class Training:
         journal.restart()
         with Interruption() as interruption:
             for batch in self.stream(workers):
+                began = time.monotonic()
+                if self.spent_s >= 60 * self.run.minutes > 0:
+                    self.progress.note(f"{self.run.minutes:g} minutes are over: stopped at step {self.done:,}")
+                    break
                 rate = rate_at(self.done, self.steps, self.run.learning_rate, self.run.warmup)
+                if self.run.minutes:  # the rate reaches 0 with the time, if that is over before the steps are
+                    rate = min(rate, self.run.learning_rate * (1 - self.spent_s / (60 * self.run.minutes)))
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 loss = self.stepper.gradients(batch, self.done)
@@ -233,6 +233,7 @@ class Training:
                 if journal.step(self.done, self.steps, loss, len(batch.anchors), tokens, rate, norm):
                     journal.line(self.done, self.stepper.last, rate, norm)
                 self.done += 1
+                self.spent_s += time.monotonic() - began
                 stop = distributed.any_process(interruption.asked)
                 if self.evaluation_due() and not stop and self.is_exhausted(journal):
                     break
@@ -269,7 +270,7 @@ class Training:
         """Evaluate quickly and keep the best weights; True when patience has run out."""
         if self.quick is None:
             return False
-        found = self.evaluate(self.quick, self.done, journal)["nDCG@10"]
+        found = self.evaluate(self.quick, self.done, journal).means[MEASURE]
         if found > self.best[0]:
             self.best = (found, self.done)
             if distributed.rank() == 0:
@@ -283,7 +284,7 @@ class Training:
     def finish(self, journal: Journal) -> tuple[Verdict, dict[str, float]]:
         """Take the best weights, average them with the start where asked, evaluate, judge."""
         if self.quick is not None:
-            last = self.evaluate(self.quick, self.done, journal)["nDCG@10"]
+            last = self.evaluate(self.quick, self.done, journal).means[MEASURE]
             if last < self.best[0]:
                 distributed.barrier()
                 kept = checkpoint.load(self.work, checkpoint.BEST)
@@ -292,20 +293,29 @@ class Training:
                     self.progress.note(f"the weights of step {self.best[1]:,} were the best on held-out queries")
         if self.start_weights is not None:
             average(self.encoder, self.start_weights, self.run.start_share)
-        after = self.evaluate(self.dev, self.done, journal)
+        ended = [self.evaluate(dev, self.done, journal) for dev in self.material.devs]
         if distributed.rank() == 0:
             draw(self.work)
-        return judge(self.before, after), after
+        return self.verdict([found.queries[MEASURE] for found in ended], ended[0].means), ended[0].means
+
+    def verdict(self, each: Sequence[dict[str, float]], after: dict[str, float]) -> Verdict:
+        """Judge the run: without labels only a gain beyond chance counts, and judged queries must not fall."""
+        if self.recipe.view.kind != "pseudo" and len(each) == 1:
+            return judge(self.before, after)
+        first = judge(self.before, after) if self.recipe.view.kind != "pseudo" else judge_gain(self.each[0], each[0])
+        if len(each) == 1 or not first.kept:
+            return first
+        return judge_also(first, self.each[1], each[1])
 
     # pieces of the above
 
-    def evaluate(self, dev: DevSet, step: int, journal: Journal) -> dict[str, float]:
+    def evaluate(self, dev: DevSet, step: int, journal: Journal) -> Measured:
         """Measure on a held-out set and write it down; every process does the same and comes to the same figures."""
         started = time.monotonic()
-        means = evaluate(self.encoder, dev, self.progress).means
+        found = evaluate(self.encoder, dev, self.progress)
         journal.exclude(time.monotonic() - started)
-        journal.evaluation(step, dev.kind, means)
-        return means
+        journal.evaluation(step, dev.kind, found.means)
+        return found
 
     def mine_first(self) -> dict[str, Mined]:
         """Mine with the engine: an index of the data under the starting model."""
@@ -365,6 +375,8 @@ class Training:
                 "fingerprint": self.fingerprint(),
                 "done": self.done,
                 "before": self.before,
+                "each": self.each,
+                "spent_s": self.spent_s,
                 "best": list(self.best),
                 "pool": pool,
                 "encoder": self.encoder.state_dict(),

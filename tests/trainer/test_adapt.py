@@ -1,0 +1,92 @@
+"""Adapting to an index that nobody has judged: it switches over in one commit, or stays as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import searchengine
+from indexer.documents import searchable
+from indexer.encoders import load_encoder
+from indexer.errors import UsageError
+from indexer.format import ENCODER, FUSION
+from indexer.snapshot import Snapshot
+from indexer.writer import Writer
+from searchengine import Document
+from trainer.adapt import adapt
+from trainer.gate import Verdict
+
+SMALL = ("run.steps=2", "run.batch=8", "view.queries=60", "view.longest=48", "run.learning_rate=5e-4")
+QUESTION = "how do I keep damp out of the roof space?"
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory, library_index) -> tuple[Path, Path]:
+    """An index of handed-over documents, adapted once: (index, model)."""
+    place = tmp_path_factory.mktemp("adapted")
+    files = sorted({hit.path for text in ("bread", "roof", "sea", "bees") for hit in library_index.search(text, k=9)})
+    documents = [
+        Document(key=path.name, title=path.stem, text=path.read_text()) for path in files if path.suffix == ".md"
+    ]
+    searchengine.index_documents(documents, place / "index").close()
+    with Writer(place / "index") as writer:
+        writer.store_setting(FUSION, {"span": 2.0, "feedback": 1.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.train.judge_gain", lambda before, after: Verdict(True, "kept for the test"))
+        report = adapt(place / "model", index=place / "index", changes=SMALL, device="cpu")
+    assert report.switched is not None
+    assert report.training.evaluated == "pseudo queries"
+    return place / "index", place / "model"
+
+
+def test_every_passage_has_the_new_encoders_vector_and_queries_are_encoded_by_it(adapted):
+    index, model = adapted
+    encoder = load_encoder(model)
+    with searchengine.open(index) as searcher:
+        assert searcher.fingerprint == encoder.fingerprint
+        (vector,) = encoder.encode_queries([QUESTION])
+        (hit,) = searcher.search(QUESTION, k=1, mode="dense")
+    snapshot = Snapshot(index)
+    with snapshot.reading() as generation:
+        (segment,) = generation.segments
+        rows = snapshot.rows(
+            "SELECT p.row, d.title, p.heading, p.text FROM passages p JOIN documents d ON d.id = p.document"
+        )
+        encoded = encoder.encode_passages([searchable(title, heading, text) for _, title, heading, text in rows])
+        stored = segment.vectors(np.array([row for row, *_ in rows]))
+        assert np.all((stored * encoded).sum(axis=1) > 0.999)
+        # the query's own 8-bit encoder may differ from the passages' by this much
+        assert hit.scores["dense"] == pytest.approx(float((encoded @ vector).max()), abs=0.02)
+        assert FUSION not in generation.settings  # learnt weights belonged to the old encoder
+    snapshot.close()
+
+
+def test_the_switched_index_is_sound_and_goes_on_being_updated(adapted, command):
+    index, model = adapted
+    assert command("verify", "--index", index).returncode == 0
+    more = [Document(key="tides", title="Tides", text="Sun and moon pull the oceans twice a day.")]
+    with searchengine.index_documents(more, index) as searcher:
+        assert searcher.rank("moon and oceans", k=1).documents == ["tides"]
+    assert [path.name for path in (index / ENCODER).iterdir()] == [load_encoder(model).fingerprint]
+
+
+def test_a_model_that_does_not_help_leaves_everything_as_it_was(library, tmp_path):
+    searchengine.index(library).close()
+    index = library / ".searchengine"
+    before = (index / "catalog.sqlite").read_bytes()
+    # a rate at which nothing can change: no gain, so no model and no switch
+    changes = ("run.steps=1", "run.batch=8", "view.queries=60", "view.longest=32", "run.learning_rate=1e-12")
+    report = adapt(tmp_path / "model", index=index, changes=changes, device="cpu")
+    assert not report.training.kept
+    assert report.switched is None
+    assert (index / "catalog.sqlite").read_bytes() == before
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_it_needs_either_an_index_or_data(tmp_path):
+    with pytest.raises(UsageError, match="either --index or --data"):
+        adapt(tmp_path / "model")
+    with pytest.raises(UsageError, match="pseudo"):
+        adapt(tmp_path / "model", data=[tmp_path], recipe="contriever")

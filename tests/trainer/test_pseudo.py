@@ -1,0 +1,128 @@
+"""Pseudo queries: what they are cut from, what they must find, and what the teacher says of a whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer.errors import UsageError
+from trainer.batch import collate
+from trainer.corpus import Corpus
+from trainer.gate import judge_also, judge_gain
+from trainer.pseudo import LONGEST, SHORTEST, PseudoQueries
+from trainer.taught import Pseudo, PseudoExamples
+from trainer.teacher import DEPTH, Taught
+from trainer.tokens import TokenStore
+
+VOCABULARY = 40
+STOP = 1  # ends a sentence
+CONTINUES = np.arange(VOCABULARY) >= 30  # goes on with the word before
+
+
+def store(texts: list[list[int]]) -> TokenStore:
+    bounds = np.cumsum([0, *map(len, texts)])
+    return TokenStore(np.array([one for text in texts for one in text], dtype=np.uint32), bounds)
+
+
+def corpus_of(titles: list[list[int]], bodies: list[list[int]]) -> Corpus:
+    return Corpus([f"{number}#{number}" for number in range(len(bodies))], store(titles), store(bodies))
+
+
+tokens = st.integers(1, VOCABULARY - 1)
+texts = st.lists(
+    st.tuples(st.lists(tokens, max_size=12), st.lists(tokens, min_size=1, max_size=120)), min_size=1, max_size=6
+)
+
+
+@given(texts=texts, seed=st.integers(0, 5), kind=st.sampled_from(["title", "sentence", "terms"]))
+def test_a_query_is_made_of_its_passage_and_what_it_must_find_is_the_rest(texts, seed, kind):
+    corpus = corpus_of([title for title, _ in texts], [body for _, body in texts])
+    maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.arange(len(corpus)), seed=seed)
+    for number, (title, body) in enumerate(texts):
+        query = maker.of(number, kind)
+        if query is None:
+            continue
+        answer = query.answer(corpus, 1000).tolist()
+        if kind == "title":
+            assert query.ids.tolist() == title
+            assert answer == body
+            assert sum(title == other for other, _ in texts) == 1
+        elif kind == "sentence":
+            assert SHORTEST <= len(query.ids) <= LONGEST
+            put_back = [*answer[: len(title) + query.start], *query.ids.tolist(), *answer[len(title) + query.start :]]
+            assert put_back == [*title, *body]
+            assert query.end == len(body) or body[query.end - 1] == STOP
+        else:
+            assert set(query.ids.tolist()) <= set(body)
+            assert answer == [*title, *body]
+
+
+def test_passages_of_one_document_share_a_title_and_the_first_answers():
+    corpus = corpus_of([[5] * 6, [5] * 6, [6] * 6, [6] * 6], [list(range(2, 22))] * 4)
+    maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.array([0, 0, 1, 2]))
+    assert [maker.of(number, "title") is not None for number in range(4)] == [True, False, False, False]
+
+
+def taught_of(rows: list[dict[int, float]]) -> Taught:
+    passages = np.full((len(rows), DEPTH), -1, dtype=np.int32)
+    scores = np.zeros((len(rows), DEPTH), dtype=np.float32)
+    for at, row in enumerate(rows):
+        scores[at] = min(row.values())
+        for place, passage in enumerate(sorted(row), start=DEPTH - len(row)):
+            passages[at, place], scores[at, place] = passage, row[passage]
+    return Taught(passages, scores)
+
+
+@given(st.dictionaries(st.integers(0, 50), st.floats(-8, 8, width=32), min_size=1, max_size=20), st.integers(0, 50))
+def test_the_teacher_knows_its_list_and_gives_all_others_its_least(row, passage):
+    taught = taught_of([row])
+    assert taught.of(0, np.array([passage]))[0] == np.float32(row.get(passage, min(row.values())))
+    expected = 1 + sum(score > row[passage] for score in row.values()) if passage in row else DEPTH + 1
+    assert taught.rank(0, passage) == expected
+
+
+def examples_of(rows: list[dict[int, float]], owners: list[int], found: int = 20) -> PseudoExamples:
+    bodies = [[2 + number, 3, 4, 5, 6, 7, 8, 9, STOP, *range(10, 30)] for number in range(len(owners))]
+    corpus = corpus_of([[20 + number] * 6 for number in range(len(owners))], bodies)
+    maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.arange(len(owners)))
+    queries = [maker.title(number) for number in range(len(rows))]
+    examples = PseudoExamples(corpus, [one for one in queries if one], np.array(owners), Pseudo(found=found))
+    examples.keep_found(taught_of(rows))
+    return examples
+
+
+def test_the_teacher_scores_the_batch_and_takes_back_negatives_it_ranks_above_the_answer():
+    rows = [{0: 5.0, 1: 7.0, 2: 1.0}, {1: 6.0, 2: 2.0}, {2: 4.0, 0: 3.0}]
+    examples = examples_of(rows, owners=[0, 1, 1])
+    batch = collate([examples.pair(number, 0, 0) for number in range(3)])
+    batch = examples.with_teacher(batch, [0, 1, 2])
+    assert batch.documents == [0, 1, 2]
+    assert batch.listed_BC[:, 0].tolist() == [0, 1, 2]  # the answer stands first, as objectives expect
+    assert batch.listed_BC.tolist() == [[0, 1, 2], [1, 0, -1], [2, 0, -1]]  # 1 and 2 are of one document
+    assert batch.teacher_BC[0].tolist() == [5.0, 7.0, 1.0]
+    assert batch.teacher_BC[1][:2].tolist() == [6.0, 2.0]  # 0 is not in the list: its least
+    assert batch.excluded_BP.tolist() == [[False, True, False], [False, False, True], [False, True, False]]
+    assert torch.equal(batch.target_B, torch.tensor([0, 1, 2]))
+
+
+def test_a_query_that_does_not_find_its_passage_is_dropped():
+    examples = examples_of([{0: 1.0, 1: 2.0, 2: 3.0}, {1: 9.0}], owners=[0, 1, 2], found=2)
+    assert [query.passage for query in examples.queries] == [1]
+    assert len(examples.taught) == 1
+    with pytest.raises(UsageError, match="nothing to learn from"):
+        examples_of([{1: 2.0}], owners=[0, 1], found=5)
+
+
+def test_only_a_gain_beyond_chance_passes_the_gate_without_labels():
+    before = {str(number): 0.5 for number in range(40)}
+    better = {key: 0.5 + (0.2 if int(key) % 4 else -0.05) for key in before}
+    noise = {key: 0.5 + (0.2 if int(key) % 2 else -0.19) for key in before}
+    assert judge_gain(before, better).kept
+    assert not judge_gain(before, noise).kept
+    assert not judge_gain(before, before).kept
+    worse = dict.fromkeys(before, 0.4)
+    assert not judge_also(judge_gain(before, better), before, worse).kept
+    assert judge_also(judge_gain(before, better), worse, before).kept

@@ -1,0 +1,106 @@
+"""Pseudo queries as training examples, with the engine's hybrid ranking as the teacher of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from indexer.errors import UsageError
+from trainer.batch import Batch, Pair
+from trainer.corpus import Corpus
+from trainer.pseudo import PseudoQuery
+from trainer.settings import rates, within
+from trainer.teacher import Taught
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """Which pseudo queries are made: about ``queries`` of them, of each kind in its share of their sum.
+
+    ``longest``: tokens of a passage in training; ``found``: keep a query only where the teacher finds its passage among
+    the first so many (consistency).
+    """
+
+    queries: int = 6000
+    title: float = 1.0
+    sentence: float = 1.0
+    terms: float = 0.0
+    longest: int = 160
+    found: int = 20
+
+    def __post_init__(self) -> None:
+        rates(title=self.title, sentence=self.sentence, terms=self.terms)
+        within("queries", self.queries, 1, whole=True)
+        within("longest", self.longest, 16, whole=True)
+        within("found", self.found, 1, whole=True)
+        if not self.title + self.sentence + self.terms > 0:
+            raise UsageError("view pseudo: one of title, sentence and terms must be above 0")
+
+    def shares(self) -> dict[str, float]:
+        """Give each kind its share of the queries."""
+        total = self.title + self.sentence + self.terms
+        return {"title": self.title / total, "sentence": self.sentence / total, "terms": self.terms / total}
+
+
+class PseudoExamples:
+    """Pseudo queries and what each must find. ``owners`` int64 [passages] names each passage's document."""
+
+    def __init__(self, corpus: Corpus, queries: Sequence[PseudoQuery], owners: np.ndarray, settings: Pseudo) -> None:
+        self.corpus = corpus
+        self.queries = list(queries)
+        self.owners = owners
+        self.settings = settings
+        self.taught: Taught | None = None
+        if not self.queries:
+            raise UsageError("the text gives no pseudo query: its passages are too short, and none has a title")
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self.queries)
+
+    def pair(self, number: int, seed: int, epoch: int) -> Pair:
+        """Pair a query with its passage, less the query's own words."""
+        query = self.queries[number]
+        answer = query.answer(self.corpus, self.settings.longest)
+        return Pair(query.ids, answer, query.passage, frozenset({query.passage}))
+
+    def keep_found(self, taught: Taught) -> int:
+        """Drop the queries whose passage the teacher does not find soon enough; return how many went."""
+        ranks = [taught.rank(at, query.passage) for at, query in enumerate(self.queries)]
+        kept = [at for at, rank in enumerate(ranks) if rank <= self.settings.found]
+        dropped = len(self.queries) - len(kept)
+        if not kept:
+            raise UsageError("the engine finds none of the pseudo queries' passages: there is nothing to learn from")
+        self.queries = [self.queries[at] for at in kept]
+        self.taught = Taught(taught.passages[kept], taught.scores[kept])
+        return dropped
+
+    def with_teacher(self, batch: Batch, numbers: Sequence[int]) -> Batch:
+        """Let the teacher score every passage of the batch for every query.
+
+        What it ranks above the answer is no negative. Passages of the answer's own document are neither scored nor
+        negatives.
+        """
+        if self.taught is None:
+            return batch
+        passages = np.asarray(batch.documents)
+        target_B = batch.target_B.numpy()
+        count = len(batch.passages)
+        teacher_BP = np.stack([self.taught.of(number, passages) for number in numbers])
+        owners_P = self.owners[passages]
+        rows = np.arange(len(numbers))
+        strange_BP = owners_P[None, :] == owners_P[target_B][:, None]
+        strange_BP[rows, target_B] = False
+        excluded_BP = batch.excluded_BP.numpy() | strange_BP
+        order_BP = np.stack([np.concatenate([[target], np.delete(np.arange(count), target)]) for target in target_B])
+        listed_BP = np.where(np.take_along_axis(excluded_BP, order_BP, axis=1), -1, order_BP)
+        above_BP = teacher_BP > teacher_BP[rows, target_B][:, None]
+        return replace(
+            batch,
+            excluded_BP=torch.from_numpy(excluded_BP | above_BP),
+            listed_BC=torch.from_numpy(listed_BP),
+            teacher_BC=torch.from_numpy(np.take_along_axis(teacher_BP, order_BP, axis=1)),
+        )
