@@ -28,8 +28,8 @@ KINDS = ("title", "sentence", "terms")
 class PseudoQuery:
     """Token ids that ask for one passage, number ``passage`` of a corpus.
 
-    ``kind``: "title", "sentence" or "terms". The passage's body without tokens [start, end) is what must be found; a
-    title's passage is found without the title.
+    ``kind``: "title", "opening", "sentence" or "terms". The passage's body without tokens [start, end) is what must be
+    found; a title's passage is found without the title.
     """
 
     passage: int
@@ -70,7 +70,7 @@ class PseudoQueries:
         """Make one query of a passage; None where the passage has nothing of the kind."""
         chance = generator(self.seed, passage, KINDS.index(kind))
         if kind == "title":
-            return self.title(passage)
+            return self.title(passage) or self.opening(passage)
         return self.sentence(passage, chance) if kind == "sentence" else self.terms(passage, chance)
 
     def title(self, passage: int) -> PseudoQuery | None:
@@ -79,6 +79,14 @@ class PseudoQueries:
         if len(title) < SHORTEST or len(body) < LEFT or self.titled.get(title.tobytes()) != passage:
             return None
         return PseudoQuery(passage, "title", title[:LONGEST])
+
+    def opening(self, passage: int) -> PseudoQuery | None:
+        """Ask by the passage's first sentence, the nearest thing to a title where there is none."""
+        body = self.corpus.bodies[passage]
+        start, end = sentences(body, self.enders)[0] if len(body) else (0, 0)
+        if not SHORTEST <= end - start <= LONGEST or len(body) - end < LEFT:
+            return None
+        return PseudoQuery(passage, "opening", body[start:end], start, end)
 
     def sentence(self, passage: int, chance: np.random.Generator) -> PseudoQuery | None:
         """Ask by one sentence, taken out of the passage."""

@@ -20,13 +20,15 @@ from trainer.teacher import Taught
 class Pseudo:
     """Which pseudo queries are made: about ``queries`` of them, of each kind in its share of their sum.
 
+    Where a passage has no title of its own, its opening sentence stands for it.
+
     ``longest``: tokens of a passage in training; ``found``: keep a query only where the teacher finds its passage among
     the first so many (consistency).
     """
 
     queries: int = 6000
     title: float = 1.0
-    sentence: float = 1.0
+    sentence: float = 0.0
     terms: float = 0.0
     longest: int = 160
     found: int = 20

@@ -46,11 +46,12 @@ def test_a_query_is_made_of_its_passage_and_what_it_must_find_is_the_rest(texts,
         if query is None:
             continue
         answer = query.answer(corpus, 1000).tolist()
-        if kind == "title":
+        if query.kind == "title":
             assert query.ids.tolist() == title
             assert answer == body
             assert sum(title == other for other, _ in texts) == 1
-        elif kind == "sentence":
+        elif query.kind in ("sentence", "opening"):
+            assert query.kind == "sentence" or query.start == 0
             assert SHORTEST <= len(query.ids) <= LONGEST
             put_back = [*answer[: len(title) + query.start], *query.ids.tolist(), *answer[len(title) + query.start :]]
             assert put_back == [*title, *body]
@@ -61,9 +62,10 @@ def test_a_query_is_made_of_its_passage_and_what_it_must_find_is_the_rest(texts,
 
 
 def test_passages_of_one_document_share_a_title_and_the_first_answers():
-    corpus = corpus_of([[5] * 6, [5] * 6, [6] * 6, [6] * 6], [list(range(2, 22))] * 4)
+    corpus = corpus_of([[5] * 6, [5] * 6, [6] * 6, [6] * 6], [[2, 3, 4, 5, 6, STOP, *range(2, 22)]] * 4)
     maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.array([0, 0, 1, 2]))
-    assert [maker.of(number, "title") is not None for number in range(4)] == [True, False, False, False]
+    assert [maker.title(number) is not None for number in range(4)] == [True, False, False, False]
+    assert [maker.of(number, "title").kind for number in range(4)] == ["title", "opening", "opening", "opening"]
 
 
 def taught_of(rows: list[dict[int, float]]) -> Taught:
