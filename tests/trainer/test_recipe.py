@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from indexer.errors import UsageError
+from trainer.assemble import pseudo_settings
 from trainer.negatives import NEGATIVES
 from trainer.objectives import OBJECTIVES
 from trainer.recipe import build, choose, load_recipe, names
@@ -18,7 +19,9 @@ def test_every_shipped_recipe_names_members_that_exist(name):
     assert recipe.name == name
     assert recipe.description
     assert recipe.source
-    if not recipe.labelled:
+    if recipe.view.kind == "pseudo":
+        assert sum(pseudo_settings(recipe).shares().values()) == pytest.approx(1)
+    elif not recipe.labelled:
         build(choose(VIEWS, recipe.view, "view", name), recipe.view.settings, "view", name)
     kind, settings = choose(NEGATIVES, recipe.negatives, "negatives", name)
     kind(build(settings, recipe.negatives.settings, "negatives", name))
