@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.vocabulary import Vocabulary
-from indexer.analysis import is_stop
 
 SHARE = 0.25  # of a query's words that a perturbation may change, one at least
 SHORTEST = 4  # letters of a word that is misspelt: shorter ones become other words
@@ -91,9 +90,9 @@ def swap(words: Words, most: int, generator: np.random.Generator, _: Vocabulary)
     return change(words, most, generator, changed)
 
 
-def without_stop_words(words: Words, _: int, __: np.random.Generator, ___: Vocabulary) -> Words:
+def without_stop_words(words: Words, _: int, __: np.random.Generator, vocabulary: Vocabulary) -> Words:
     """Leave out every stop word, unless nothing else is there."""
-    kept = [word for word in words if not is_stop(word.strip(".,;:?!\"'()"), "en")]
+    kept = [word for word in words if not vocabulary.is_stop(word)]
     return kept or words
 
 

@@ -24,7 +24,7 @@ from benchmarks.positions import ANSWER_WORDS, FILLER_WORDS, PLACES, clipped, dr
 from benchmarks.qrels import Qrels
 from benchmarks.runs import Run
 from benchmarks.significance import Comparison, compare, holm
-from benchmarks.vocabulary import read_vocabulary
+from benchmarks.vocabulary import language_of, read_vocabulary
 from indexer.documents import Document
 from indexer.encoders import load_stored_encoder
 from indexer.format import ENCODER
@@ -149,7 +149,7 @@ def measure_wording(
     texts = (f"{document.title} {document.text}" for document in dataset.corpus)
     wanted = [word.lower() for text in asked.values() for word in text.split()]
     encoder = load_stored_encoder(searcher.folder / ENCODER / searcher.fingerprint)
-    vocabulary = read_vocabulary(texts, encoder.encode_queries, wanted)
+    vocabulary = read_vocabulary(texts, encoder.encode_queries, wanted, language_of(asked.values()))
     worded = {"as asked": dict(asked)}
     for way in WAYS:
         worded[way] = {

@@ -45,7 +45,8 @@ FEWEST = 10  # queries; fewer say nothing
 class Judged:
     """Judged queries to learn from: texts, judgements by document name, and where they come from.
 
-    ``own`` are queries that stand in the index under their own id: finding themselves is no success.
+    ``own`` are queries that stand in the index under their own id: finding themselves is no success. ``trained_on``: an
+    encoder may have been trained on them.
     """
 
     queries: dict[str, str]
@@ -54,6 +55,7 @@ class Judged:
     source: Path
     own: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    trained_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def judged_in_folder(folder: Path, split: str | None = None) -> Judged:
     if split is None:
         split = "dev" if labels_of_beir(folder, "dev") is not None else "train"
     found = open_dataset(folder, split)
-    return Judged(found.queries, found.qrels, f"{found.name} {split}", folder / "qrels", found.own, found.notes)
+    origin = f"{found.name} {split}"
+    return Judged(found.queries, found.qrels, origin, folder / "qrels", found.own, found.notes, split == "train")
 
 
 def judged_in_files(queries: Path, qrels: Path) -> Judged:
@@ -219,6 +222,10 @@ def measure_grid(
     try:
         with snapshot.reading() as generation:
             numbers = numbers_of(snapshot, judged, folder, progress)
+            if judged.trained_on and generation.settings["encoder"]["model"] is not None:
+                progress.note(
+                    f"if the index's encoder was trained on {judged.origin}, these queries flatter it: --split held-out"
+                )
             texts = {
                 query: text
                 for query, text in judged.queries.items()
