@@ -12,17 +12,22 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.beir import open_dataset
+from benchmarks.bench import bench
 from benchmarks.cli import bench as command
+from benchmarks.contest import System
+from benchmarks.page import page
+from benchmarks.paraphrase import Endpoint
 from benchmarks.perturb import WAYS
 from benchmarks.positions import FILLERS, PLACES
-from benchmarks.robustness import composites, drawn_queries
+from benchmarks.report import as_text, to_json
+from benchmarks.robustness import Robust, composites, drawn_queries
 from indexer.errors import UsageError
 from tests.conftest import LIBRARY
 
 from .conftest import HEADER, jsonl
 from .test_paraphrase import serving
 
-SAMPLE = 10
+SAMPLE = 5
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +53,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, str]:
-    """One run of the command: its JSON, its page and its output."""
+def measured(folder: Path) -> tuple[dict[str, Any], str, str]:
+    """One run: its JSON, its page and its text."""
     pytest.importorskip("matplotlib")
-    out = tmp_path_factory.mktemp("out")
     with serving() as (url, handler):
-        words = ["--robustness", "--sample", str(SAMPLE), "--paraphrase", url, "--paraphrase-model", "stub"]
-        files = ["--json", str(out / "out.json"), "--html", str(out / "out.html")]
-        done = CliRunner().invoke(command, [str(folder), *words, *files], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        found = bench(folder, robust=Robust(SAMPLE, 0, Endpoint(url, "stub")))
         assert len(handler.asked) == SAMPLE
-    return json.loads((out / "out.json").read_text()), (out / "out.html").read_text(), done.output
+    shown = page([found], [System("", mode) for mode in found.results], None)
+    return json.loads(to_json([found])), shown, as_text([found])
 
 
 def by_key(effects: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
