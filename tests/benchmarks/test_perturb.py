@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.perturb import CHANGES_WORDS, WAYS, keys_beside, most_changed, perturb
@@ -42,6 +42,7 @@ def said(text: str, way: str, seed: int = 0) -> list[str]:
     return perturb(text, way, np.random.default_rng(seed), VOCABULARY).split()
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds, way=st.sampled_from(CHANGES_WORDS))
 def test_ways_that_change_words_change_a_quarter_of_them_at_most(text: str, seed: int, way: str) -> None:
     words = text.split()
@@ -50,6 +51,7 @@ def test_ways_that_change_words_change_a_quarter_of_them_at_most(text: str, seed
     assert sum(a != b for a, b in zip(words, other, strict=True)) <= max(1, len(words) // 4) == most_changed(len(words))
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds)
 def test_a_typo_is_one_letter_hit_beside_its_key(text: str, seed: int) -> None:
     for word, other in zip(text.split(), said(text, "typo", seed), strict=True):
@@ -60,6 +62,7 @@ def test_a_typo_is_one_letter_hit_beside_its_key(text: str, seed: int) -> None:
             assert a.isupper() == b.isupper()
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds)
 def test_a_swap_exchanges_two_letters_side_by_side(text: str, seed: int) -> None:
     for word, other in zip(text.split(), said(text, "swap", seed), strict=True):
@@ -68,6 +71,7 @@ def test_a_swap_exchanges_two_letters_side_by_side(text: str, seed: int) -> None
         assert sorted(word) == sorted(other)
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds)
 def test_dropping_stop_words_drops_those_alone_and_never_everything(text: str, seed: int) -> None:
     words, kept = text.split(), said(text, "no stop words", seed)
@@ -76,12 +80,14 @@ def test_dropping_stop_words_drops_those_alone_and_never_everything(text: str, s
     assert kept == (content or words)
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds)
 def test_order_and_case_keep_the_words(text: str, seed: int) -> None:
     assert sorted(said(text, "word order", seed)) == sorted(text.split())
     assert said(text, "upper case", seed) == text.upper().split()
 
 
+@settings(deadline=None)
 @given(text=queries, seed=seeds)
 def test_another_form_has_the_same_stem_and_a_neighbour_another(text: str, seed: int) -> None:
     for way, alike in (("other form", True), ("neighbour", False)):
@@ -93,6 +99,7 @@ def test_another_form_has_the_same_stem_and_a_neighbour_another(text: str, seed:
             assert [c for c in word if not c.isalpha()] == [c for c in other if not c.isalpha()], "punctuation stays"
 
 
+@settings(deadline=None)
 @given(text=queries, way=st.sampled_from(list(WAYS)), seed=seeds)
 def test_a_seed_gives_one_wording(text: str, way: str, seed: int) -> None:
     assert said(text, way, seed) == said(text, way, seed)

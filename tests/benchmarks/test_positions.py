@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.positions import BETWEEN, PLACES, clipped, draw_fillers, place
@@ -12,6 +12,7 @@ from benchmarks.positions import BETWEEN, PLACES, clipped, draw_fillers, place
 parts = st.text("abc d", min_size=1, max_size=20).map(lambda text: clipped(text, 9)).filter(bool)
 
 
+@settings(deadline=None)
 @given(answer=parts, fillers=st.lists(parts, min_size=1, max_size=9), where=st.sampled_from(PLACES))
 def test_the_answer_stands_once_verbatim_at_its_place(answer: str, fillers: list[str], where: str) -> None:
     assume(not any(answer in filler for filler in fillers))
@@ -23,12 +24,14 @@ def test_the_answer_stands_once_verbatim_at_its_place(answer: str, fillers: list
     assert [part for part in found if part != answer] == fillers, "the same parts in the same order"
 
 
+@settings(deadline=None)
 @given(answer=parts, fillers=st.lists(parts, max_size=3), around=st.sampled_from(["{}", "a{}", "{} b"]))
 def test_a_filler_that_holds_the_answer_is_refused(answer: str, fillers: list[str], around: str) -> None:
     with pytest.raises(ValueError, match="holds the answer"):
         place(answer, [*fillers, around.format(answer)], "end")
 
 
+@settings(deadline=None)
 @given(
     answers=st.dictionaries(st.sampled_from("xyz"), parts, min_size=1),
     others=st.lists(parts, max_size=30),

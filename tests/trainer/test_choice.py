@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.choice import choose, cross_validate
@@ -20,6 +20,7 @@ def noisy(gains: list[float], queries: int, noise: float, seed: int = 0) -> np.n
     return levels + np.array(gains)[:, None] + generator.normal(0, noise, (len(gains), queries))
 
 
+@settings(deadline=None)
 @given(best=st.integers(0, 4), queries=st.integers(3, 60))
 def test_without_noise_the_best_setting_is_chosen_and_gains_what_it_gains(best: int, queries: int) -> None:
     values = noisy([0.1 if row == best else 0.0 for row in range(5)], queries, 0)
@@ -28,6 +29,7 @@ def test_without_noise_the_best_setting_is_chosen_and_gains_what_it_gains(best: 
     assert gains.tolist() == pytest.approx([0.0 if best == DEFAULT else 0.1] * queries)
 
 
+@settings(deadline=None)
 @given(queries=st.integers(1, 60), seed=st.integers(0, 99))
 def test_settings_alike_leave_the_default(queries: int, seed: int) -> None:
     values = np.tile(np.random.default_rng(seed).uniform(0, 1, queries), (5, 1))

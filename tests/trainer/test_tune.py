@@ -9,7 +9,7 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import searchengine
@@ -87,6 +87,7 @@ def first_hits(searcher: Searcher, queries: dict[str, str], fusion: str) -> list
 # The arithmetic -----------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(grades=st.lists(st.integers(0, 3), min_size=1, max_size=30).filter(any), seed=st.integers(0, 50))
 def test_ndcg_is_that_of_ir_measures(grades: list[int], seed: int) -> None:
     documents = np.arange(len(grades))
@@ -110,6 +111,7 @@ def test_a_document_counts_once_by_its_best_passage_and_a_query_never_finds_itse
     assert ndcg(fused, asked, documents, grades, left_out=3) == pytest.approx(1 / np.log2(3)), "1, 2"
 
 
+@settings(deadline=None)
 @given(wanted=st.sampled_from([1.4, 2.8, 5.6, 11.0]))
 def test_a_known_best_span_is_found_on_synthetic_pools(wanted: float) -> None:
     """Each query has a rival better by meaning and one better by words: the answer is first between two spans alone."""
