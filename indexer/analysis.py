@@ -98,10 +98,14 @@ _HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word of a query, by every form under which a document of the index may hold it; ``is_stop``: says little."""
+    """A word of a query, by every form under which a document of the index may hold it.
+
+    ``is_stop``: it says little. ``is_pair``: two neighbours, perhaps of two words: that no text has them means little.
+    """
 
     forms: tuple[str, ...]
     is_stop: bool = field(default=False, compare=False)
+    is_pair: bool = field(default=False, compare=False)
 
 
 def stemming(language: str) -> str:
@@ -140,7 +144,11 @@ def query_terms(text: str, languages: Iterable[str]) -> list[Term]:
     listed = [language for language in languages if language not in _WITHOUT_STOP_WORDS]
     likeliest = max(listed, key=lambda language: sum(is_stop(token, language) for token in tokens), default="en")
     return [
-        Term(forms(word, languages), is_stop(token, likeliest) or is_stop(token, "ru"))
+        Term(
+            forms(word, languages),
+            is_stop(token, likeliest) or is_stop(token, "ru"),
+            not word.isascii() and bool(_IS_SPACELESS.match(word)),
+        )
         for token in tokens
         for word in _words(token, pairs_only=True)
     ]

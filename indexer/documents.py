@@ -105,7 +105,7 @@ _HEADING_CHARACTERS = 120
 
 
 def searchable(title: str, heading: str | None, text: str) -> str:
-    """Put a passage into its context: the text that is encoded and whose words are indexed.
+    """Put a passage into its context: the text that is encoded.
 
     The title, then the heading path where it says more, then the passage. BEIR's convention, title + " " + text,
     is the case without headings.
@@ -115,6 +115,14 @@ def searchable(title: str, heading: str | None, text: str) -> str:
         path = heading.removeprefix(title).removeprefix(" > ") if title else heading
         context += [path[:_HEADING_CHARACTERS]] if path else []
     return " ".join([*context, text])
+
+
+def looked_up(title: str, heading: str | None, text: str) -> str:
+    """Put a passage into its context for BM25: as it is encoded, its title's words counted twice.
+
+    That a document is about a word weighs more than that it mentions it: docs/quality.md.
+    """
+    return f"{title} {searchable(title, heading, text)}" if title else searchable(title, heading, text)
 
 
 def passage_digest(title: str, heading: str | None, text: str) -> bytes:

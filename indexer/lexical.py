@@ -247,10 +247,11 @@ class Postings:
     def full_score(self, terms: Sequence[Term]) -> float:
         """Tell what BM25 gives a passage of average length with each of the terms once: the sum of their idf.
 
-        A term that no passage has counts too, and most. Repetitions and the limit on terms are as in ``search``.
+        A term that no passage has counts too, and most; not so a pair of characters, which may be no word. Repetitions
+        and the limit on terms are as in ``search``.
         """
-        counted = list(Counter(terms).items())[:MAX_TERMS]
-        return sum(times * self._idf(self._holding(term)) for term, times in counted)
+        counted = [(term, times, self._holding(term)) for term, times in list(Counter(terms).items())[:MAX_TERMS]]
+        return sum(times * self._idf(holding) for term, times, holding in counted if holding or not term.is_pair)
 
     def passage_ids(self) -> np.ndarray:
         """List the ids of all live passages, ascending: what ``verify`` compares with the catalog."""

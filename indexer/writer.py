@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,12 @@ from sqlalchemy.exc import DatabaseError, NoResultFound
 
 from indexer import rows
 from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SETTINGS, SOURCES, STATE, Catalog
-from indexer.documents import searchable
+from indexer.documents import looked_up, searchable
 from indexer.durable import StoredFile, checksum_of, sealed, storage_errors
 from indexer.errors import DamagedIndex
 from indexer.format import CATALOG, ENCODER, LEXICAL, LOCK, refuse_unknown
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
-from indexer.lexical import MUTABLE, clone, refuse_unknown_analyser, write_postings
+from indexer.lexical import ENGLISH, MUTABLE, clone, refuse_unknown_analyser, write_postings
 from indexer.lock import WriterLock
 from indexer.seal import SEAL, altered, has_log, open_seal, read_seal, went_back, write_seal
 from indexer.staging import SourceFile, Staging
@@ -34,6 +34,10 @@ from indexer.vectors import open_segment, write_segment
 
 # BM25's statistics count removed passages: above this share of them the postings are written anew.
 DEAD_SHARE = 0.1
+
+
+def _text_for(analyser: str) -> Callable[[str, str | None, str], str]:
+    return searchable if analyser == ENGLISH else looked_up  # the first analyser counted a title once
 
 
 class Writer(Staging):
@@ -205,10 +209,11 @@ class Writer(Staging):
             vectors = np.concatenate([document.vectors for _, document in prepared if len(document.passages)])
             write_segment(target, vectors, ids, np.array([document for document, _, _ in passages], dtype=np.int64))
             files += sealed(target, self.folder)
+        written = _text_for(self.settings["analyser"])
         added = [
             (
                 int(passage_id),
-                searchable(owner.document.title, passage.location.heading, passage.text),
+                written(owner.document.title, passage.location.heading, passage.text),
                 owner.language or owner.document.language,
             )
             for passage_id, (_, passage, owner) in zip(ids, passages, strict=True)
@@ -286,7 +291,7 @@ class Writer(Staging):
         target = self.folder / LEXICAL / name
         known: dict[str, StoredFile] = {}
         if anew or lexical is None:
-            write_postings(target, (), self._searchable_passages(removed, added), analyser)
+            write_postings(target, (), self._analysed_passages(removed, added, analyser), analyser)
         else:
             with self.catalog.reading() as connection:
                 files = connection.execute(select(FILES).where(FILES.c.path.startswith(f"{LEXICAL}/")))
@@ -297,14 +302,15 @@ class Writer(Staging):
             write_postings(target, sorted(removed), added, analyser)
         return name, sealed(target, self.folder, known=known)
 
-    def _searchable_passages(
-        self, removed: set[int], added: list[tuple[int, str, str]]
+    def _analysed_passages(
+        self, removed: set[int], added: list[tuple[int, str, str]], analyser: str
     ) -> Iterator[tuple[int, str, str]]:
+        written = _text_for(analyser)
         columns = select(PASSAGES.c.id, DOCUMENTS.c.title, PASSAGES.c.heading, PASSAGES.c.text, DOCUMENTS.c.language)
         with self.catalog.reading() as connection:
             for passage, title, heading, text, language in connection.execute(columns.join(DOCUMENTS)).yield_per(1000):
                 if passage not in removed:
-                    yield passage, searchable(title, heading, text), language
+                    yield passage, written(title, heading, text), language
         yield from added
 
     def record(self, connection: Connection, files: list[StoredFile]) -> None:

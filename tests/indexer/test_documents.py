@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.documents import Document, Heading, Location, Locator
+from indexer.documents import Document, Heading, Location, Locator, looked_up, searchable
 
 TEXT = "# A\none\n## B\ntwo\n# C\nthree"
 HEADINGS = (Heading(0, 1, "A"), Heading(8, 2, "B"), Heading(17, 1, "C"))
@@ -55,3 +55,9 @@ def test_levels_may_be_skipped():
         "top > deeper",
         "top > middle",
     ]
+
+
+def test_a_title_counts_twice_for_words_and_once_for_meaning() -> None:
+    assert searchable("Bees", "Bees > Wax", "Combs.") == "Bees Wax Combs."
+    assert looked_up("Bees", "Bees > Wax", "Combs.") == "Bees Bees Wax Combs."
+    assert looked_up("", None, "Combs.") == searchable("", None, "Combs.") == "Combs."

@@ -199,6 +199,12 @@ def test_a_word_is_as_rare_as_all_its_forms_together(tmp_path: Path) -> None:
     assert postings.full_score(terms) == pytest.approx(math.log(1 + (4 - 3 + 0.5) / (3 + 0.5)))
 
 
+def test_a_pair_of_characters_that_is_nowhere_counts_nothing(mixed: Postings) -> None:
+    assert mixed.full_score(mixed.terms("索引")) > 0
+    assert mixed.full_score(mixed.terms("索引猫犬")) == mixed.full_score(mixed.terms("索引"))
+    assert mixed.full_score(mixed.terms("索引 cat")) > mixed.full_score(mixed.terms("索引"))
+
+
 def test_an_index_of_the_first_analyser_is_searched_and_written_on_as_it_was(tmp_path: Path) -> None:
     write_postings(tmp_path / "g1", (), entries(TEXTS), ENGLISH)
     clone(tmp_path / "g1", tmp_path / "g2")
