@@ -21,7 +21,7 @@ import xxhash
 
 from indexer.durable import storage_errors, sync_file, sync_folder
 from indexer.errors import DamagedIndex, UsageError
-from indexer.format import CATALOG, ENCODER, FOLDER, LEXICAL, SEGMENTS
+from indexer.format import ANN, CATALOG, ENCODER, FOLDER, LEXICAL, SEGMENTS
 from indexer.index import base_of
 from indexer.seal import SEAL, altered, read_seal, went_back, write_seal
 from indexer.snapshot import connect, owned, sentences
@@ -99,7 +99,7 @@ def _copy(folder: Path, connection: sqlite3.Connection, beside: Path) -> None:
             time.sleep(0.01)
         finally:
             connection.rollback()
-    for place in (SEGMENTS, LEXICAL, ENCODER):
+    for place in (SEGMENTS, ANN, LEXICAL, ENCODER):
         (beside / place).mkdir(exist_ok=True)
         for inner in (beside / place).iterdir():
             sync_folder(inner)

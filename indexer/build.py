@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from indexer.changes import Changes, find_changes, is_under
+from indexer.derive import derive, set_wish
 from indexer.documents import Document, Passage, passage_digest, searchable
 from indexer.encoders import load_encoder, load_stored_encoder
 from indexer.errors import ModelError, NothingToIndex
@@ -93,6 +94,7 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
     with Writer(folder, wait_s=options.wait_s) as writer:
         encoders.check(writer)
         check_splitting(folder, writer.settings, options.splitting)
+        set_wish(writer, options.ann, options.recall)
         base = base_of(folder, writer.settings)
         progress.start("scan", None, "files")
         changes = find_changes(paths, base, list(writer.sources()), options, progress)
@@ -135,6 +137,7 @@ def index_documents(
     with Writer(folder, wait_s=options.wait_s) as writer:
         encoders.check(writer)
         check_splitting(folder, writer.settings, options.splitting)
+        set_wish(writer, options.ann, options.recall)
         known = writer.document_digests()
         given: set[str] = set()
         work = LocalWork(encoders, Splitting(**writer.settings["splitting"]), options)
@@ -157,6 +160,7 @@ def index_documents(
             writer.drop_documents(sorted(gone))
         batch.commit()
         merge_segments(writer)
+        derive(writer, progress)
         report.seconds = time.monotonic() - started
         _count(writer, report)
     return report
@@ -195,6 +199,7 @@ def _apply(
                 progress.finish()
         batch.commit()
     merge_segments(writer)
+    derive(writer, progress)
 
 
 def _work(writer: Writer, encoders: _Encoders, options: Options, progress: Progress) -> Work:

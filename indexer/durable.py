@@ -8,7 +8,7 @@ replace an older one (the seal) go through a temporary name and a rename.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,14 @@ def sync_folder(path: Path) -> None:
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a new file and flush it; the caller syncs the folder when its last file is there."""
+    write_blocks(path, (data,))
+
+
+def write_blocks(path: Path, blocks: Iterable[bytes | memoryview]) -> None:
+    """Write a new file block by block, so that it never lies in memory whole, and flush it."""
     with path.open("xb") as file:
-        file.write(data)
+        for block in blocks:
+            file.write(block)
         file.flush()
         os.fsync(file.fileno())
 

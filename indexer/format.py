@@ -1,7 +1,7 @@
 """The on-disk format's number and names. ARCHITECTURE.md describes the format; its history stands here.
 
 1  (2026-11) the first: catalog.sqlite, segments/<id>/{vectors.faiss,rows.i64}, lexical/<generation>-<random>/,
-   encoder/<fingerprint>/.
+   encoder/<fingerprint>/. With ann/<segment>-<random>/, made only where asked for or large, `requires` holds "ann".
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ CATALOG = "catalog.sqlite"
 LOCK = "write.lock"
 SEGMENTS = "segments"
 LEXICAL = "lexical"
+ANN = "ann"
 ENCODER = "encoder"
 DAMAGED = "damaged"  # what repair moved away
 
 FUSION = "fusion"  # the setting that holds fusion weights learnt for this index's encoder and documents
 
 # Features that a reader must know to answer right; an index that requires another one is refused.
-KNOWN_REQUIREMENTS: frozenset[str] = frozenset()
+KNOWN_REQUIREMENTS = frozenset({ANN})
 
 
 def refuse_unknown(folder: Path, requires: object) -> None:

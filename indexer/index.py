@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.durable import sealed, storage_errors, sync_folder
 from indexer.errors import IncompatibleIndex, NoIndex, UsageError
-from indexer.format import CATALOG, DAMAGED, ENCODER, FOLDER, LEXICAL, LOCK, SEGMENTS
+from indexer.format import ANN, CATALOG, DAMAGED, ENCODER, FOLDER, LEXICAL, LOCK, SEGMENTS
 from indexer.lexical import ANALYSER
 from indexer.lock import WriterLock
 from indexer.seal import SEAL, write_seal
@@ -114,7 +114,7 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
                 return  # another process was faster
             for leftover in folder.glob(f"{CATALOG}.*"):  # of a creation that was killed
                 leftover.unlink()
-            for name in (SEGMENTS, LEXICAL, ENCODER):
+            for name in (SEGMENTS, ANN, LEXICAL, ENCODER):
                 shutil.rmtree(folder / name, ignore_errors=True)
                 (folder / name).mkdir()
             target = folder / ENCODER / encoder.fingerprint
@@ -146,7 +146,7 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
 
 
 def _is_ours(name: str) -> bool:
-    return name in (LOCK, SEGMENTS, LEXICAL, ENCODER, DAMAGED) or name.startswith((f"{CATALOG}.", SEAL))
+    return name in (LOCK, SEGMENTS, ANN, LEXICAL, ENCODER, DAMAGED) or name.startswith((f"{CATALOG}.", SEAL))
 
 
 def check_splitting(folder: Path, settings: dict[str, Any], asked: Splitting | None) -> None:

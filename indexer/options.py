@@ -26,4 +26,6 @@ class Options:
     allow_mass_delete: bool = False
     wait_s: float = 0.0
     ray: str | None = None  # a Ray cluster's address; "local": one of this machine's cores; None: no cluster
+    ann: str | None = None  # what shards are searched by, and the recall@10 to reach: None, the index's own
+    recall: float | None = None
     base: str | None = None  # where names start; chosen by where the index lies

@@ -18,6 +18,7 @@ from indexer.durable import sync_folder
 from indexer.errors import NothingToIndex
 from indexer.format import FUSION
 from indexer.index import Splitting, base_of
+from indexer.kinds import wish_of
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.writer import Writer
@@ -43,7 +44,14 @@ def rebuild(paths: Sequence[Path], folder: Path, options: Options, progress: Pro
         stored = (base / os.fsdecode(path) for path in old.roots())
         roots = list(dict.fromkeys(path.resolve() for path in (*stored, *paths)))
         splitting = options.splitting or Splitting(**old.settings["splitting"])
-        options = replace(options, splitting=splitting, base=old.settings["base"])
+        wish = wish_of(old.settings)
+        options = replace(
+            options,
+            splitting=splitting,
+            base=old.settings["base"],
+            ann=options.ann or wish.kind,
+            recall=options.recall or wish.recall,
+        )
         fresh = folder.with_name(f"{folder.name}.rebuild")
         shutil.rmtree(fresh, ignore_errors=True)  # of a rebuild that was interrupted
         try:

@@ -1,8 +1,8 @@
 """Puts right what ``verify`` finds: every part is made again from the nearest one that is sound. Nothing is destroyed.
 
-Postings come from the texts, vectors from encoding the passages again, ``rows.i64`` from the catalog, the encoder from
-its model, the seal from everything. What was damaged is moved to ``damaged/<time>/`` first. Each step is a commit like
-any other, so a repair that was killed is taken up by the next one.
+Postings come from the texts, vectors from encoding the passages again, ``rows.i64`` from the catalog, search structures
+from vectors, the encoder from its model, the seal from everything. What was damaged is moved to ``damaged/<time>/``
+first. Each step is a commit like any other, so a repair that was killed is taken up by the next one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import numpy as np
 from sqlalchemy import delete, select
 
 from indexer.catalog import DOCUMENTS, FILES, PASSAGES, SEGMENTS
+from indexer.derive import derive, drop
 from indexer.documents import searchable
 from indexer.durable import sealed, storage_errors, sync_file, sync_folder
 from indexer.encoders import Encoder, load_encoder, load_stored_encoder, store_encoder
 from indexer.errors import DamagedIndex, IncompatibleIndex, ModelError
-from indexer.format import CATALOG, DAMAGED, ENCODER, LEXICAL, LOCK
+from indexer.format import ANN, CATALOG, DAMAGED, ENCODER, LEXICAL, LOCK
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
 from indexer.index import check_encoder
 from indexer.lock import WriterLock
@@ -159,7 +160,7 @@ class _Parts:
         """Mend what was found, the encoder first, since vectors may need it."""
         done = []
         segments: dict[str, set[str]] = {}
-        places = set()
+        places, structures = set(), set()
         for finding in findings:
             path = Path(finding.where)
             if finding.what == STRAY:
@@ -170,6 +171,8 @@ class _Parts:
                 continue
             place, *inner = path.relative_to(self._folder).parts
             places.add(place)
+            if place == ANN and inner:
+                structures.add(inner[0])
             if place == SEGMENTS_FOLDER:
                 segments.setdefault(inner[0], set()).add(inner[1] if len(inner) > 1 else "")
         if ENCODER in places:
@@ -178,7 +181,17 @@ class _Parts:
             done.append(self._rebuild_segment(name, encode=self._salvaged or files != {ROWS}))
         if LEXICAL in places:
             done.append(self._rebuild_postings())
+        if places & {ANN, SEGMENTS_FOLDER}:
+            done += self._derive_again(sorted(structures))
         return done
+
+    def _derive_again(self, damaged: list[str]) -> list[str]:
+        for name in damaged:
+            self._aside.move(self._folder / ANN / name)
+        if damaged:
+            drop(self._writer, damaged)
+        built = derive(self._writer, self._progress)
+        return [f"search structures: {built} built again from the vectors"] if damaged or built else []
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -231,7 +244,7 @@ class _Parts:
             vectors = self._encode([searchable(*row[3:]) for row in rows])
         else:
             vectors = _codes(aside / VECTORS, count, self._writer.dimension)[at]
-        replace_segments(self._writer, [name], vectors, ids, documents)
+        replace_segments(self._writer, [name], [vectors], ids, documents)
         how = "encoded again" if encode else "numbered again from the catalog"
         return f"segment {name}: {len(rows)} passages {how}"
 

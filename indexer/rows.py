@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, bindparam, delet
 
 from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SOURCES, TOMBSTONES
 from indexer.documents import passage_digest
+from indexer.format import ANN
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
 from indexer.staging import Prepared, SourceFile, Staging, document_digest
 
@@ -66,10 +67,11 @@ def remove(connection: Connection, staging: Staging, stale: list[Stale]) -> None
 
 
 def forget_segments(connection: Connection, names: Iterable[str]) -> None:
-    """Remove segments from the catalog, within a transaction."""
+    """Remove segments and what was derived from them from the catalog, within a transaction."""
     for name in names:
         connection.execute(delete(TOMBSTONES).where(TOMBSTONES.c.segment == name))
         connection.execute(delete(FILES).where(FILES.c.path.startswith(f"{SEGMENTS_FOLDER}/{name}/")))
+        connection.execute(delete(FILES).where(FILES.c.path.startswith(f"{ANN}/{name}-")))
         connection.execute(delete(SEGMENTS).where(SEGMENTS.c.id == name))
 
 

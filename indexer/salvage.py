@@ -19,7 +19,7 @@ from typing import Any
 from indexer.catalog import TABLES, Catalog
 from indexer.documents import passage_digest
 from indexer.errors import DamagedIndex
-from indexer.format import CATALOG, ENCODER
+from indexer.format import ANN, CATALOG, ENCODER
 from indexer.snapshot import component, document_name, owned
 
 _CHECKSUM = re.compile("[0-9a-f]{32}")
@@ -67,6 +67,8 @@ def _settings(old: sqlite3.Connection) -> dict[str, Any]:
             or set(splitting) != {"mode", "tokens", "overlap"}
         ):
             raise ValueError("the settings are altered")
+        settings.pop(ANN, None)  # what was derived from vectors is left behind, and derived anew as by default
+        settings["requires"] = [name for name in settings["requires"] if name != ANN]
     except (sqlite3.Error, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DamagedIndex(
             f"the catalog cannot be read ({str(error)[:80]}), and with it the index's texts are lost; your source "

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from indexer.ann import Ann, folders_of, read_description
 from indexer.documents import Location
 from indexer.durable import checksum_of
 from indexer.errors import DamagedIndex, IncompatibleIndex, NoIndex, SearchEngineError
-from indexer.format import CATALOG, ENCODER, FORMAT, LEXICAL, SEGMENTS, refuse_unknown
+from indexer.format import ANN, CATALOG, ENCODER, FORMAT, LEXICAL, SEGMENTS, refuse_unknown
 from indexer.lexical import Postings, refuse_unknown_analyser
 from indexer.seal import SEAL, Seal, altered, has_log, read_seal, went_back
 from indexer.vectors import Segment, open_segment
@@ -126,8 +127,11 @@ class Snapshot:
         refuse_unknown(self.folder, settings["requires"])
         refuse_unknown_analyser(self.folder, settings["analyser"])
         component(settings["encoder"]["fingerprint"])
+        derived = self._derived()
         segments = tuple(
-            open_segment(self.folder / SEGMENTS / component(name), count, dimension, dead.get(name, ()))
+            open_segment(
+                self.folder / SEGMENTS / component(name), count, dimension, dead.get(name, ()), derived.get(name)
+            )
             for name, count, dimension in self._connection.execute(
                 "SELECT id, rows, dimension FROM segments ORDER BY id"
             )
@@ -135,6 +139,17 @@ class Snapshot:
         (lexical,) = self._connection.execute("SELECT lexical FROM state").fetchone()
         postings = Postings(self.folder / LEXICAL / component(lexical), settings["analyser"]) if lexical else None
         return Generation(number, settings, segments, postings)
+
+    def _derived(self) -> dict[str, Ann]:
+        """Open what segments' scans are spared by: {segment: structure}."""
+        paths = [
+            path for (path,) in self._connection.execute("SELECT path FROM files WHERE path GLOB ?", (f"{ANN}/*",))
+        ]
+        return {
+            segment: Ann(place, read_description(place))
+            for segment, name in folders_of(paths).items()
+            for place in (self.folder / ANN / component(name),)
+        }
 
     def _seal(self) -> Seal | None:
         try:
@@ -247,7 +262,7 @@ def owned(relative: object) -> str:
     if not isinstance(relative, str):
         raise ValueError(f"{relative!r:.80} is no path")
     place, *rest = relative.split("/")
-    if place not in (SEGMENTS, LEXICAL, ENCODER) or len(rest) != 2:
+    if place not in (SEGMENTS, ANN, LEXICAL, ENCODER) or len(rest) != 2:
         raise ValueError(f"{relative!r:.80} is no path within an index")
     return "/".join((place, *map(component, rest)))
 

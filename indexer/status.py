@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from indexer.format import FORMAT, FUSION
 from indexer.index import base_of
+from indexer.kinds import wish_of
 from indexer.snapshot import Snapshot
+from indexer.vectors import Segment
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -30,6 +33,10 @@ def describe(folder: Path) -> dict[str, Any]:
                 "passages": passages,
                 "segments": len(generation.segments),
                 "dead_rows": sum(len(segment.dead) for segment in generation.segments),
+                "search": {
+                    **asdict(wish_of(generation.settings)),
+                    "shards": [_shard(segment) for segment in generation.segments],
+                },
                 "encoder": generation.settings["encoder"],
                 "splitting": generation.settings["splitting"],
                 "fusion": generation.settings.get(FUSION),  # None: the default weights
@@ -41,6 +48,27 @@ def describe(folder: Path) -> dict[str, Any]:
             }
     finally:
         snapshot.close()
+
+
+def _shard(segment: Segment) -> dict[str, Any]:
+    """Say what a segment is searched by; ``factory`` None: all of its vectors are scanned."""
+    rows, ann = len(segment.passages), segment.ann
+    if ann is None:
+        return {"segment": segment.folder.name, "rows": rows, "factory": None, "exact": True}
+    said = ann.description
+    return {
+        "segment": segment.folder.name,
+        "rows": rows,
+        "factory": said.factory,
+        "exact": ann.is_exact,
+        "recall": said.recall,
+        "target": said.target,
+        "questions": said.questions,
+        "effort": {said.parameter: said.effort} if said.parameter else {},
+        "rerank": said.rerank,
+        "size_bytes": size_of(ann.folder),
+        "build_seconds": said.seconds,
+    }
 
 
 def size_of(folder: Path) -> int:

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from indexer.ann import DESCRIPTION, INDEX, folders_of, read_description
 from indexer.documents import passage_digest
 from indexer.durable import checksum_of
 from indexer.encoders import spec
 from indexer.errors import DamagedIndex, IncompatibleIndex, SearchEngineError
-from indexer.format import CATALOG, DAMAGED, ENCODER, LEXICAL, LOCK, SEGMENTS, refuse_unknown
+from indexer.format import ANN, CATALOG, DAMAGED, ENCODER, LEXICAL, LOCK, SEGMENTS, refuse_unknown
 from indexer.lexical import Postings
 from indexer.seal import SEAL, Seal, altered, read_seal, went_back
 from indexer.snapshot import component, connect, owned
@@ -206,7 +207,7 @@ def _unnamed(folder: Path, named: set[Path]) -> Iterator[Finding]:
     """Find what no row names. Whole folders of other generations are legal: the next writer removes them."""
     used = {path.parent for path in named}
     for path in sorted(folder.iterdir()):
-        if path.name in (SEGMENTS, LEXICAL, ENCODER) and path.is_dir():
+        if path.name in (SEGMENTS, ANN, LEXICAL, ENCODER) and path.is_dir():
             for inner in sorted(path.iterdir()):
                 if not inner.is_dir() or inner.is_symlink() or (path.name == ENCODER and inner not in used):
                     yield Finding(str(inner), STRAY)
@@ -229,6 +230,7 @@ def _contents(folder: Path, connection: sqlite3.Connection, damaged: set[str]) -
             what = _segment(connection, place, rows, width) if width == dimension else f"of width {width}"
             if what:
                 yield Finding(str(place), what)
+    yield from _derived(folder, connection, unsound)
     (lexical,) = connection.execute("SELECT lexical FROM state").fetchone()
     passages = _column(connection, "SELECT id FROM passages ORDER BY id")
     if lexical is None:
@@ -241,6 +243,24 @@ def _contents(folder: Path, connection: sqlite3.Connection, damaged: set[str]) -
         described, _ = spec.read(place)
         if (described.fingerprint, described.dimension) != (place.name, dimension):
             yield Finding(str(place), "not the encoder that the settings name")
+
+
+def _derived(folder: Path, connection: sqlite3.Connection, unsound: set[Path]) -> Iterator[Finding]:
+    """Compare what was derived from segments with the segments it was derived from."""
+    paths = {path for (path,) in connection.execute("SELECT path FROM files WHERE path GLOB ?", (f"{ANN}/*",))}
+    sizes = {name: size for name, *size in connection.execute("SELECT id, rows, dimension FROM segments")}
+    for segment, name in folders_of(paths).items():
+        place = folder / ANN / component(name)
+        if place in unsound:
+            continue
+        if segment not in sizes:
+            yield Finding(str(place), "derived from a segment that is not there")
+        elif not {f"{ANN}/{name}/{INDEX}", f"{ANN}/{name}/{DESCRIPTION}"} <= paths:
+            yield Finding(str(place), "not all of its files have checksums in the catalog")
+        else:
+            said = read_description(place)
+            if [said.rows, said.dimension] != sizes[segment]:
+                yield Finding(str(place), "not derived from the segment as it is")
 
 
 def _same_passages(postings: Path, passages: np.ndarray) -> bool:

@@ -24,7 +24,7 @@ from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SETTING
 from indexer.documents import looked_up, searchable
 from indexer.durable import StoredFile, checksum_of, sealed, storage_errors
 from indexer.errors import DamagedIndex
-from indexer.format import CATALOG, ENCODER, LEXICAL, LOCK, refuse_unknown
+from indexer.format import ANN, CATALOG, ENCODER, LEXICAL, LOCK, refuse_unknown
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
 from indexer.lexical import ENGLISH, MUTABLE, clone, refuse_unknown_analyser, write_postings
 from indexer.lock import WriterLock
@@ -320,15 +320,18 @@ class Writer(Staging):
             connection.execute(insert(FILES), [asdict(file) for file in files])
 
     def _drop_unused(self, *, keep_lexical: Iterable[str | None]) -> None:
-        """Remove segments, postings and encoders that the current generation does not name.
+        """Remove segments, what was derived from them, postings and encoders that the current generation does not name.
 
         The previous generation's postings stay one commit longer: a reader may be about to open them.
         """
         with self.catalog.reading() as connection:
             segments = set(connection.execute(select(SEGMENTS.c.id)).scalars())
             lexical = {connection.execute(select(STATE.c.lexical)).scalar_one(), *keep_lexical}
+            derived = connection.execute(select(FILES.c.path).where(FILES.c.path.startswith(f"{ANN}/"))).scalars()
+            structures = {path.split("/")[1] for path in derived}
         encoders = {self.settings["encoder"]["fingerprint"]}
-        for place, kept in ((SEGMENTS_FOLDER, segments), (LEXICAL, lexical), (ENCODER, encoders)):
-            for path in (self.folder / place).iterdir():
+        places = ((SEGMENTS_FOLDER, segments), (ANN, structures), (LEXICAL, lexical), (ENCODER, encoders))
+        for place, kept in places:
+            for path in (self.folder / place).iterdir() if (self.folder / place).is_dir() else ():
                 if path.name not in kept:
                     shutil.rmtree(path, ignore_errors=True)

@@ -38,6 +38,8 @@ def index(
     max_file_bytes: int | None = None,
     passage_tokens: int | None = None,
     overlap: int | None = None,
+    ann: str | None = None,
+    recall: float | None = None,
     allow_mass_delete: bool = False,
     rebuild: bool = False,
     wait_s: float = 0.0,
@@ -47,9 +49,11 @@ def index(
     """Create or update the index of folders and files, and open it; ``.report`` says what was done.
 
     Only what changed is read, only passages without a vector are encoded. ``passage_tokens`` and ``overlap`` count for
-    a new index. ``rebuild`` indexes everything anew beside the old index, for another model or passage size, and puts
-    it in its place when it is whole. ``ray``: read, split and encode on a Ray cluster: the one this program is
-    connected to, else the one at an address ("auto": the one running here), else (True) one started for this call.
+    a new index. ``ann``: what large shards are searched by, "auto", "flat", "hnsw", "ivf", "ivfpq", "rabitq" or a FAISS
+    factory string; ``recall``: the recall@10 that such a search shall reach. ``rebuild`` indexes everything anew beside
+    the old index, for another model or passage size, and puts it in its place when it is whole. ``ray``: read, split
+    and encode on a Ray cluster: the one this program is connected to, else the one at an address ("auto": the one
+    running here), else (True) one started for this call.
     Raises NothingToIndex, MassDeletion, IndexBusy, IncompatibleIndex, ModelError, StorageError, ClusterError.
     """
     from indexer.build import index_paths
@@ -75,6 +79,8 @@ def index(
         max_bytes=MAX_BYTES if max_file_bytes is None else max_file_bytes,
         splitting=splitting,
         allow_mass_delete=allow_mass_delete,
+        ann=ann,
+        recall=recall,
         wait_s=wait_s,
         ray="local" if ray is True else ray or None,
     )
@@ -128,8 +134,18 @@ def verify(path: type_of_path = ".", *, quick: bool = False) -> list[Finding]:
     return verify(find_index(Path(path)), quick=quick)
 
 
-def optimize(path: type_of_path = ".", *, wait_s: float = 0.0) -> int:
-    """Merge all segments, write the postings anew without what was removed; return how many segments were merged."""
+def optimize(
+    path: type_of_path = ".",
+    *,
+    ann: str | None = None,
+    recall: float | None = None,
+    wait_s: float = 0.0,
+    progress: Progress = SILENT,
+) -> int:
+    """Merge all segments, write the postings anew without what was removed; return how many segments were merged.
+
+    ``ann`` and ``recall`` change what large shards are searched by, as for ``index``.
+    """
     from indexer.merge import optimize
 
-    return optimize(find_index(Path(path)), wait_s=wait_s)
+    return optimize(find_index(Path(path)), wait_s=wait_s, ann=ann, recall=recall, progress=progress)

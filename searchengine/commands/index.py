@@ -13,7 +13,7 @@ import searchengine
 from indexer.errors import SearchEngineError
 from indexer.index import is_index, place_for
 from searchengine import render, terminal
-from searchengine.commands.options import index_option, json_option
+from searchengine.commands.options import ann_option, index_option, json_option, recall_option
 
 if TYPE_CHECKING:
     from indexer.build import BuildReport
@@ -38,6 +38,8 @@ _SHOWN = 50
 )
 @click.option("--backend", default="auto", show_default=True, help="What runs the encoder: openvino, onnx, torch.")
 @click.option("--device", default="auto", show_default=True, help="Where it runs: cpu, cuda.")
+@ann_option
+@recall_option
 @click.option("--allow-mass-delete", is_flag=True, help="Believe it when most of what was indexed is gone.")
 @click.option("--rebuild", is_flag=True, help="Index everything anew, for another model or passage size.")
 @click.option("--wait", "wait_s", type=click.FloatRange(0), default=0.0, help="Seconds to wait for another writer.")
@@ -63,6 +65,8 @@ def index(
     overlap: int | None,
     backend: str,
     device: str,
+    ann: str | None,
+    recall: float | None,
     allow_mass_delete: bool,
     rebuild: bool,
     wait_s: float,
@@ -84,6 +88,8 @@ def index(
             overlap=overlap,
             backend=backend,
             device=device,
+            ann=ann,
+            recall=recall,
             allow_mass_delete=allow_mass_delete,
             rebuild=rebuild,
             wait_s=wait_s,

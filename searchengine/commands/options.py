@@ -15,6 +15,18 @@ index_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
+ann_option = click.option(
+    "--ann",
+    metavar="KIND",
+    help="What searches large shards: auto, flat (exact), hnsw, ivf, ivfpq, rabitq, or a FAISS factory string. "
+    "[default: the index's own, or auto]",
+)
+recall_option = click.option(
+    "--recall",
+    type=click.FloatRange(0.5, 0.999),
+    help="The recall@10 that an approximate search shall reach. [default: the index's own, or 0.95]",
+)
+
 
 def located(index: Path | None) -> Path:
     """Turn the option into a place to look from: the option's, or the current folder."""

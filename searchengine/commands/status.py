@@ -40,6 +40,7 @@ def status(index: Path | None, skipped: bool, as_json: bool) -> None:
             "generation",
             f"{state['generation']} ({render.counted(state['segments'], 'segment')}, {state['dead_rows']} dead rows)",
         ),
+        ("search", _said(state["search"])),
         ("on disk", render.size(state["size_bytes"])),
         ("updated", state["updated"]),
         ("format", str(state["format"])),
@@ -64,3 +65,24 @@ def fusion_line(stored: Any) -> str:
     if not isinstance(learnt, dict):
         return f"{line} (the default)" if stored is None else line
     return f"{line}, learnt from {learnt.get('queries')} queries of {learnt.get('from')}"
+
+
+def _said(search: dict[str, Any]) -> str:
+    """Say what searches the index's shards."""
+    built = [shard for shard in search["shards"] if shard["factory"]]
+    if not built:
+        return f"{search['kind']}: every vector is scanned"
+    parts = [
+        f"{shard['factory']} over {shard['rows']:,}"
+        + (
+            ", exact"
+            if shard["exact"]
+            else f", recall@10 {shard['recall']:.3f} on {shard['questions']} questions"
+            + "".join(f", {name} {value}" for name, value in shard["effort"].items())
+            + f", {shard['rerank']} scored again"
+        )
+        for shard in built
+    ]
+    rest = len(search["shards"]) - len(built)
+    parts += [f"{render.counted(rest, 'segment')} scanned"] if rest else []
+    return f"{search['kind']}, to reach {search['recall']:g}: " + "; ".join(parts)
