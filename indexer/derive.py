@@ -62,8 +62,7 @@ def derive(writer: Writer, progress: Progress = SILENT) -> int:
     wish = wish_of(writer.settings)
     with writer.catalog.reading() as connection:
         segments = connection.execute(select(SEGMENTS.c.id, SEGMENTS.c.rows)).all()
-        paths = list(connection.execute(select(FILES.c.path).where(FILES.c.path.startswith(f"{ANN}/"))).scalars())
-    present = folders_of(paths)
+    present = _folders(writer)
     built = 0
     for name, rows in segments:
         factory = choose(wish.kind, rows, writer.dimension)
@@ -78,7 +77,14 @@ def derive(writer: Writer, progress: Progress = SILENT) -> int:
             built += 1
         except CannotBuild as error:
             progress.note(str(error))
+    if ANN in writer.settings["requires"] and not built and not _folders(writer):  # a merge has dropped the last one
+        drop(writer, [])
     return built
+
+
+def _folders(writer: Writer) -> dict[str, str]:
+    with writer.catalog.reading() as connection:
+        return folders_of(connection.execute(select(FILES.c.path).where(FILES.c.path.startswith(f"{ANN}/"))).scalars())
 
 
 def _fits(folder: Path, factory: str, wish: Wish) -> bool:
