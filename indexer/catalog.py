@@ -108,7 +108,8 @@ PASSAGES = Table(
     Column(
         "digest", LargeBinary, nullable=False, index=True
     ),  # xxh3-128 of what was encoded: equal ones share a vector
-    Column("segment", Text, ForeignKey("segments.id"), nullable=False),
+    # Without the index, each segment that a merge drops has SQLite look for its passages in all of them.
+    Column("segment", Text, ForeignKey("segments.id"), nullable=False, index=True),
     Column("row", BigInteger, nullable=False),
 )
 

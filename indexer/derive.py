@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from indexer.ann import DESCRIPTION, INDEX, Ann, Description, folders_of, read_description
 from indexer.calibrate import calibrate, efforts, make_questions, nearest_rows
@@ -47,11 +47,8 @@ def set_wish(writer: Writer, kind: str | None, recall: float | None) -> None:
     old = wish_of(writer.settings)
     new = Wish(old.kind if kind is None else kind, old.recall if recall is None else recall)
     check(new.kind, writer.dimension)
-    if new == old:
-        return
-    with writer.catalog.transaction() as connection:
-        _set(connection, writer, ANN, asdict(new))
-    writer.after_commit()
+    if new != old:
+        writer.store_setting(ANN, asdict(new))
 
 
 def derive(writer: Writer, progress: Progress = SILENT) -> int:
@@ -102,6 +99,7 @@ def drop(writer: Writer, names: Iterable[str]) -> None:
             for name in names:
                 connection.execute(delete(FILES).where(FILES.c.path.startswith(f"{ANN}/{name}/")))
             _state_need(connection, writer)
+        writer.settings = writer.catalog.settings()
         writer.after_commit()
 
 
@@ -137,6 +135,7 @@ def build(writer: Writer, segment: str, factory: str, wish: Wish, progress: Prog
         with writer.catalog.transaction() as connection:
             writer.record(connection, files)
             _state_need(connection, writer)
+        writer.settings = writer.catalog.settings()
         writer.after_commit()
     if description.recall < wish.recall:
         progress.note(
@@ -233,15 +232,5 @@ def _state_need(connection: Connection, writer: Writer) -> None:
     """Say whether a reader must know of ``ann/``, within a transaction."""
     used = connection.execute(select(FILES.c.path).where(FILES.c.path.startswith(f"{ANN}/")).limit(1)).first()
     others = [name for name in writer.settings["requires"] if name != ANN]
-    _set(connection, writer, "requires", [*others, ANN] if used else others)
-
-
-def _set(connection: Connection, writer: Writer, key: str, value: object) -> None:
-    if writer.settings.get(key) == value:
-        return
-    text = json.dumps(value)
-    if key in writer.settings:
-        connection.execute(update(SETTINGS).where(SETTINGS.c.key == key).values(value=text))
-    else:
-        connection.execute(insert(SETTINGS).values(key=key, value=text))
-    writer.settings[key] = value
+    needed = json.dumps([*others, ANN] if used else others)
+    connection.execute(update(SETTINGS).where(SETTINGS.c.key == "requires").values(value=needed))

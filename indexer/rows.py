@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, CursorResult, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, bindparam, delete, func, insert, select, update
 
 from indexer.catalog import DOCUMENTS, FILES, PASSAGES, ROOTS, SEGMENTS, SOURCES, TOMBSTONES
 from indexer.documents import passage_digest
@@ -60,10 +60,12 @@ def remove(connection: Connection, staging: Staging, stale: list[Stale]) -> None
     if by_key:
         handed = DOCUMENTS.c.source.is_(None) & (DOCUMENTS.c.key == bindparam("gone"))
         connection.execute(delete(DOCUMENTS).where(handed), by_key)
-    emptied = ~SEGMENTS.c.id.in_(select(PASSAGES.c.segment).distinct())
     if stale:
-        names = list(connection.execute(select(SEGMENTS.c.id).where(emptied)).scalars())
-        forget_segments(connection, names)
+        # By tombstones, which are few; asking the passages would read all of them.
+        buried = select(func.count()).where(TOMBSTONES.c.segment == SEGMENTS.c.id).scalar_subquery()
+        touched = SEGMENTS.c.id.in_(sorted({entry.segment for entry in stale}))
+        emptied = select(SEGMENTS.c.id).where(touched & (SEGMENTS.c.rows <= buried))
+        forget_segments(connection, list(connection.execute(emptied).scalars()))
 
 
 def forget_segments(connection: Connection, names: Iterable[str]) -> None:

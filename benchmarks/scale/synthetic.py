@@ -41,10 +41,12 @@ class Clumps:
         self._shares = np.cumsum(sizes / sizes.sum())
 
     def block(self, number: int, count: int, *, spread: float = 0.9) -> np.ndarray:
-        """Draw a block: float32 [count, D] of unit length. ``spread``: how far from their clump's centre, in centres."""
+        """Draw a block: float32 [count, D] of unit length, ``spread`` times as far from their centres as from 0."""
         chance = np.random.default_rng((self._seed, 1, number))
         clumps = np.minimum(np.searchsorted(self._shares, chance.random(count)), len(self._shares) - 1)
-        rows = self._centres[clumps] + spread * chance.standard_normal((count, self._dimension), dtype=np.float32)
+        rows: np.ndarray = self._centres[clumps] + spread * chance.standard_normal(
+            (count, self._dimension), dtype=np.float32
+        )
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return rows
 
