@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from indexer.catalog import DOCUMENTS, FILES, PASSAGES, SEGMENTS, SETTINGS
+from indexer.derive import derive
 from indexer.documents import searchable
 from indexer.durable import StoredFile, sealed, storage_errors
 from indexer.encoders import Encoder, load_encoder, store_encoder
@@ -60,6 +61,7 @@ def reencode(folder: Path, options: Options, progress: Progress = SILENT) -> Ree
             _switch(writer, encoder, options.model, files, segments, places)
         writer.settings = writer.catalog.settings()
         writer.after_commit()
+        derive(writer, progress)
         return ReencodeReport(folder, writer.count()[2], len(places), time.monotonic() - started)
 
 
