@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import searchengine
@@ -16,6 +17,10 @@ from searchengine import Searcher
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "examples" / "library"
+
+# a busy machine is no defect: an example may take as long as it takes, the test's own timeout stands
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
