@@ -54,16 +54,22 @@ def check(address: str) -> None:
         raise UsageError(f"--ray takes a cluster's address, and {address} is a folder: write the folder before --ray")
 
 
+def import_ray() -> Any:
+    """Import Ray so that it tells nobody of its use, and prints nothing: it writes of lost workers to stdout."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning that its default will change
+    import ray
+
+    return ray
+
+
 class Cluster:
     """A connection to a Ray cluster: the caller's own, one at an address, or one started here and ended with it."""
 
     def __init__(self, address: str = LOCAL) -> None:
         check(address)
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        self._ray = ray
+        ray = self._ray = import_ray()
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             started: dict[str, Any] = {}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +14,9 @@ import numpy as np
 import pytest
 
 import searchengine
+from benchmarks.cluster import TASKS, Killer, contents, vectors
 from indexer.build import index_paths
-from indexer.cluster import Cluster, ClusterWork, _refuse_unshared
+from indexer.cluster import Cluster, ClusterWork, _refuse_unshared, import_ray
 from indexer.errors import ClusterError
 from indexer.options import Options
 from indexer.progress import Silent
@@ -36,9 +35,7 @@ QUERIES = ("why is my attic wet?", "rescue a sailor who tumbled into the waves",
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two workers on this machine, for all tests of this file."""
-    import ray
-
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+    ray = import_ray()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=1 << 27)
     yield Cluster()
     ray.shutdown()
@@ -67,34 +64,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
         return searchengine.index(folder, backend="onnx")
 
 
-def rows(searcher: Searcher) -> dict[str, list[tuple[object, ...]]]:
-    """All that an index says of its documents, but where their vectors lie and when they were seen."""
-    snapshot = Snapshot(searcher.folder)
-    with snapshot.reading():
-        return {
-            "sources": snapshot.rows("SELECT path, size, digest, skipped, notes FROM sources ORDER BY path"),
-            "documents": snapshot.rows(
-                "SELECT d.id, d.key, d.title, d.kind, d.language, d.digest, s.path"
-                " FROM documents d JOIN sources s ON s.id = d.source ORDER BY d.id"
-            ),
-            "passages": snapshot.rows(
-                'SELECT id, document, ordinal, text, start, "end", line, page, heading, digest'
-                " FROM passages ORDER BY id"
-            ),
-        }
-
-
-def vectors(searcher: Searcher) -> np.ndarray:
-    """The vectors in the order of their passages' ids."""
-    with Snapshot(searcher.folder).reading() as generation:
-        alive = [(segment, np.flatnonzero(segment.alive())) for segment in generation.segments]
-        ids = np.concatenate([segment.passages[at] for segment, at in alive])
-        assert len(np.unique(ids)) == len(ids)
-        return np.concatenate([segment.vectors(at) for segment, at in alive])[np.argsort(ids)]
-
-
 def assert_same(one: Searcher, other: Searcher) -> None:
-    assert rows(one) == rows(other)
+    assert contents(one) == contents(other)
     assert np.array_equal(vectors(one), vectors(other))
     for text in QUERIES:
         for mode in ("hybrid", "dense", "bm25"):
@@ -119,42 +90,20 @@ class Notes(Silent):
         self.notes.append(message)
 
 
-class Killer(threading.Thread):
-    """Kills, once each, a worker of this process's cluster while it runs a task of each of some names."""
-
-    def __init__(self, *tasks: str) -> None:
-        super().__init__(daemon=True)
-        self.to_kill = list(tasks)
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        while self.to_kill and not self.done.wait(0.005):
-            for process in Path("/proc").glob("[0-9]*"):
-                with suppress(OSError):
-                    title = (process / "cmdline").read_text().strip("\0")
-                    if title == f"ray::{self.to_kill[0]}" and _is_ours(int(process.name)):
-                        os.kill(int(process.name), signal.SIGKILL)
-                        self.to_kill.pop(0)
-                        break
-
-
-def _is_ours(process: int) -> bool:
-    while process > 1:
-        if process == os.getpid():
-            return True
-        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    return False
-
-
 def test_workers_killed_amid_an_index_lose_and_double_nothing(
-    cluster: Cluster, alone: Searcher, library: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster,
+    alone: Searcher,
+    library: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(ClusterWork, "block", 8)
-    killer = Killer("read_block", "PassageEncoder.encode")
+    killer = Killer(*TASKS)
     killer.start()
     together = searchengine.index(library, backend="onnx", ray=True)
     killer.done.set()
     assert killer.to_kill == []
+    assert capsys.readouterr().out == ""  # Ray has much to say of a lost worker
     assert_same(together, alone)
     assert together.report is not None
     assert alone.report is not None
@@ -241,7 +190,7 @@ def test_an_index_that_is_up_to_date_needs_no_cluster(alone: Searcher, monkeypat
     time.sleep(max(0, written + 2.1 - time.time()))  # younger files are read again, to be sure
     again = searchengine.index(alone.folder.parent, ray=True)
     assert again.report is not None
-    assert again.report.files_unchanged == len(rows(alone)["sources"])
+    assert again.report.files_unchanged == len(contents(alone)["sources"])
 
 
 def test_work_that_kills_its_worker_ends_in_a_sentence(cluster: Cluster) -> None:
