@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +16,7 @@ import numpy as np
 from indexer.analysis import Term
 from indexer.errors import DamagedIndex, UsageError
 from indexer.format import ENCODER
+from indexer.held import hold
 from indexer.index import base_of
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
 from searchengine import filters, query, retrieve
@@ -45,9 +50,11 @@ class Searcher:
         self._nearest = nearest
         self._snapshot = Snapshot(folder)
         self._encoders: dict[str, Encoder] = {}
+        self._held: tuple[Generation, Generation] | None = None  # one as it lies on disk, and as queries see it
         self._sampled: tuple[Generation, retrieve.Sample] | None = None
         self._asked: Postings | None = None
         self._lock = threading.RLock()  # one connection, one transaction at a time
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="bm25")  # starts its thread when it is first used
 
     def __enter__(self) -> Searcher:
         """Return itself."""
@@ -59,6 +66,7 @@ class Searcher:
 
     def close(self) -> None:
         """Close the catalog."""
+        self._beside.shutdown()
         self._snapshot.close()
 
     def search(
@@ -94,7 +102,7 @@ class Searcher:
         _check(k, mode, fusion)
         parsed = query.parse(text)
         condition = None if where is None else filters.parse(where)
-        with self._lock, self._snapshot.reading() as generation:
+        with self._reading(mode) as generation:
             notes = list(parsed.notes)
             allowed = None
             if condition is not None:
@@ -124,7 +132,7 @@ class Searcher:
         """Rank documents without fetching their texts: the ``k`` best by their best passage."""
         _check(k, mode, fusion)
         parsed = query.parse(text)
-        with self._lock, self._snapshot.reading() as generation:
+        with self._reading(mode) as generation:
             terms = self._terms(generation, parsed.text, mode, [])
             _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
             documents = documents_of(generation.segments, fused.passages)
@@ -146,6 +154,17 @@ class Searcher:
             with self._lock, self._snapshot.reading() as generation:
                 self._asked = generation.postings
         return [] if self._asked is None else self._asked.forms(text)
+
+    @contextmanager
+    def _reading(self, mode: str) -> Iterator[Generation]:
+        """Open the newest generation for one query, the vectors of a small index in memory where they are used here."""
+        with self._lock, self._snapshot.reading() as generation:
+            if mode == "bm25" or self._nearest is not retrieve.nearest_here:
+                yield generation
+                return
+            if self._held is None or self._held[0] is not generation:
+                self._held = (generation, replace(generation, segments=hold(generation.segments)))
+            yield self._held[1]
 
     def _terms(self, generation: Generation, text: str, mode: str, notes: list[str]) -> list[Term]:
         self._asked = generation.postings
@@ -173,18 +192,26 @@ class Searcher:
 
         Where fusion needs every score of both lists' union, both are returned completed to it.
         """
-        depth = max(k, POOLED if mode == "hybrid" and fusion not in LISTS else DEPTH)
-        dense = lexical = retrieve.NONE
-        if mode != "dense":
-            lexical = retrieve.lexical(generation, terms, depth, allowed)
-        if mode != "bm25":
-            vector = self._encoder(generation).encode_queries([text])[0]
-            dense = retrieve.dense(generation, vector, depth, allowed, self._nearest)
-        if mode != "hybrid":
-            return dense, lexical, dense if mode == "dense" else lexical
+        pooled = mode == "hybrid" and fusion not in LISTS
+        depth = max(k, POOLED if pooled else DEPTH)
+        every = pooled and retrieve.finds_every(generation)
+        count = max(depth, retrieve.WHOLE) if every else depth
+        if mode == "bm25":
+            lexical = retrieve.lexical(generation, terms, count, allowed)
+            return retrieve.NONE, lexical, lexical
+        # The words are looked up while the encoder runs, or is loaded: neither holds the interpreter's lock.
+        coming: Future[Candidates] | None = None
+        if mode == "hybrid":
+            coming = self._beside.submit(retrieve.lexical, generation, terms, count, allowed)
+        vector = self._encoder(generation).encode_queries([text])[0]
+        dense = retrieve.dense(generation, vector, depth, allowed, self._nearest)
+        if coming is None:
+            return dense, retrieve.NONE, dense
+        found = coming.result()
+        lexical = found.best(depth)
         if fusion in LISTS:
             return dense, lexical, LISTS[fusion](dense, lexical)
-        pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
+        pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, found if every else None)
         moments = self._sample(generation).moments
         weights = self._weights(generation)
         if fusion == "standard":

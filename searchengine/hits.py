@@ -22,6 +22,10 @@ class Candidates:
         """Count the candidates."""
         return len(self.passages)
 
+    def best(self, count: int) -> Candidates:
+        """Return the first ``count`` of the list."""
+        return Candidates(self.passages[:count], self.scores[:count])
+
     def score_of(self, passages: np.ndarray) -> np.ndarray:
         """Return the score of each of ``passages`` [m]: float32 [m], NaN for those not in the list."""
         found = np.full(len(passages), np.nan, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from indexer.vectors import DECIMALS, Segment, nearest
 from searchengine.hits import Candidates, Pool
 
 NONE = Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+WHOLE = 8192  # passages: in an index of no more, BM25 lists all that it finds sooner than it is asked a second time
 SAMPLED = 2048  # passages: the spread of a cosine over an index is then known to 2 %
 
 
@@ -51,6 +53,11 @@ def lexical(generation: Generation, terms: list[Term], count: int, allowed: Allo
     return Candidates(*generation.postings.search(terms, count, passages))
 
 
+def finds_every(generation: Generation) -> bool:
+    """Tell whether an index is so small that BM25 lists every passage with any of the words, not only the best."""
+    return generation.postings is not None and len(generation.postings) <= WHOLE
+
+
 class Sample:
     """Up to 2,048 live passages of a generation, evenly chosen by id: what any passage looks like to a query."""
 
@@ -68,7 +75,10 @@ class Sample:
         products = np.concatenate([vectors @ vector for vectors in self._vectors] or [np.empty(0, np.float32)])
         if not len(products):
             return 0.0, 0.0
-        return float(products.mean(dtype=np.float64)), float(products.std(dtype=np.float64))
+        exact = products.astype(np.float64)
+        mean = float(exact.mean())
+        exact -= mean
+        return mean, math.sqrt(float(exact @ exact) / len(exact))
 
 
 def vectors_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int) -> np.ndarray:
@@ -76,26 +86,36 @@ def vectors_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int
     vectors = np.zeros((len(passages), dimension), np.float32)
     for segment in segments:
         positions, rows = segment.rows_of(passages)
+        if len(positions) == len(passages):
+            return segment.vectors(rows)
         vectors[positions] = segment.vectors(rows)
     return vectors
 
 
 def pool(
-    generation: Generation, vector: np.ndarray, terms: list[Term], dense: Candidates, lexical: Candidates
+    generation: Generation,
+    vector: np.ndarray,
+    terms: list[Term],
+    dense: Candidates,
+    lexical: Candidates,
+    every: Candidates | None = None,
 ) -> tuple[Pool, np.ndarray]:
     """Join both lists and compute the scores that either lacks: the pool [u], and its vectors float32 [u, D].
 
-    vector [D] and ``terms`` are those that gave the lists.
+    vector [D] and ``terms`` are those that gave the lists. ``every``, where it is known already, holds all passages
+    with any of the words, of which ``lexical`` has the best: then BM25 need not be asked again.
     """
-    passages = np.union1d(dense.passages, lexical.passages)
+    passages = np.sort(np.concatenate([dense.passages, lexical.passages]))
+    passages = passages[np.flatnonzero(np.diff(passages, prepend=-1))]  # np.union1d would import numpy.ma (5 ms)
     vectors = vectors_of(generation.segments, passages, len(vector))
     cosines = dense.score_of(passages)
     cosines = np.where(np.isnan(cosines), np.round(vectors @ vector, DECIMALS), cosines)
-    bm25 = lexical.score_of(passages)
+    bm25 = (lexical if every is None else every).score_of(passages)
     unseen = np.isnan(bm25)
     bm25[unseen] = 0
     # A lexical list shorter than the dense one was not cut: it holds every passage with any of the words.
-    if generation.postings is not None and len(lexical) >= len(dense) and unseen.any():
+    cut = every is None and len(lexical) >= len(dense)
+    if generation.postings is not None and cut and unseen.any():
         found, scores = generation.postings.search(terms, int(unseen.sum()), passages[unseen])
         bm25[np.searchsorted(passages, found)] = scores
     full = 0.0 if generation.postings is None else generation.postings.full_score(terms)

@@ -44,8 +44,10 @@ class Runner(Protocol):
 class BatchedEncoder:
     """An Encoder over any Runner. ``folder`` is where its files came from."""
 
-    def __init__(self, spec: Spec, tokenizer: str, runner: Runner, folder: Path) -> None:
-        """Take a tokenizer as JSON text, without truncation and padding."""
+    def __init__(
+        self, spec: Spec, tokenizer: str, runner: Runner, folder: Path, truncating: Tokenizer | None = None
+    ) -> None:
+        """Take a tokenizer as JSON text, without truncation and padding; ``truncating`` is one made of it before."""
         self.spec = spec
         self.folder = folder
         self.name = spec.name
@@ -55,7 +57,7 @@ class BatchedEncoder:
         self.backend = runner.backend
         self._runner = runner
         self._tokenizer_json = tokenizer
-        self._truncating = Tokenizer.from_str(tokenizer)
+        self._truncating = truncating or Tokenizer.from_str(tokenizer)
         self._truncating.enable_truncation(spec.max_length)
 
     @cached_property

@@ -25,6 +25,8 @@ class OnnxRunner:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its warnings go to stderr past every logger
+        # Beyond this come memory layouts for convolutions, which no encoder has: 30 ms of looking for them.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -15,7 +15,17 @@ from searchengine.cli import COMMANDS, commands
 from tests.conftest import ROOT
 
 PACKAGES = ("searchengine", "indexer", "benchmarks", "trainer")
-FORBIDDEN = ("torch", "transformers", "sentence_transformers", "sqlalchemy", "openvino", "onnx", "rich", "scipy")
+FORBIDDEN = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "sqlalchemy",
+    "openvino",
+    "onnx",
+    "rich",
+    "scipy",
+    "numpy.ma",
+)
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 

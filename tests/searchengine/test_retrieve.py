@@ -72,6 +72,21 @@ def test_missing_scores_are_computed_not_zeroed(generation: Generation, words: s
     assert pool.bm25.tolist() == [known.get(passage, 0.0) for passage in pool.passages.tolist()]
 
 
+@pytest.mark.parametrize("words", ["rope lamp", "honey honey tide", "nowhere", "nowhere lamp"])
+@pytest.mark.parametrize("documents", [None, [2, 3, 4, 29, 30, 31, 59]])
+def test_asking_bm25_for_everything_at_once_gives_the_same_pool(
+    generation: Generation, words: str, documents: list[int] | None
+) -> None:
+    allowed = None if documents is None else retrieve.Allowed(generation, np.array(documents))
+    vector, terms, dense, lexical = asked(generation, words, 5, allowed)
+    _, _, _, every = asked(generation, words, COUNT, allowed)
+    assert every.best(5).passages.tolist() == lexical.passages.tolist()
+    twice, _ = retrieve.pool(generation, vector, terms, dense, lexical)
+    once, _ = retrieve.pool(generation, vector, terms, dense, lexical, every)
+    assert once.passages.tolist() == twice.passages.tolist()
+    assert once.bm25.tolist() == pytest.approx(twice.bm25.tolist())
+
+
 def test_what_the_lists_knew_stays_as_it_was(generation: Generation) -> None:
     vector, terms, dense, lexical = asked(generation, "lamp tide", 7)
     pool, _ = retrieve.pool(generation, vector, terms, dense, lexical)

@@ -14,8 +14,10 @@ import pytest
 from onnx import helper
 
 from indexer.encoders import Encoder, load_encoder, load_stored_encoder, store_encoder
+from indexer.encoders.batching import BatchedEncoder
 from indexer.encoders.export import SAMPLES
 from indexer.encoders.onnx import OnnxRunner
+from indexer.encoders.quantise import _linear, _rewrite, quantise
 from indexer.errors import DamagedIndex, ModelError, SearchEngineError
 
 FILES = ("encoder.json", "query.onnx", "tokenizer.json")
@@ -147,3 +149,14 @@ def test_an_encoder_of_another_make_cannot_be_stored(tmp_path: Path) -> None:
 
     with pytest.raises(SearchEngineError, match="other"):
         store_encoder(Other(), tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_graph_simplified_beforehand_gives_the_very_same_vectors(indexing: BatchedEncoder, tmp_path: Path) -> None:
+    plain, simplified = tmp_path / "plain.onnx", tmp_path / "simplified.onnx"
+    _rewrite(indexing.folder / "passages.onnx", plain, _linear)
+    quantise(indexing.folder / "passages.onnx", simplified)
+    ids = np.random.default_rng(0).integers(1000, 20_000, (2, 19))
+    mask = np.ones_like(ids)
+    mask[1, 7:] = 0
+    first, second = (OnnxRunner(path.read_bytes(), threads=1).run(ids, mask) for path in (plain, simplified))
+    assert first.tolist() == second.tolist()
