@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports unit bench-check bench-speed bench-train wheel clean
+.PHONY: help demo test lint types imports unit bench-check bench-peers bench-speed peers bench-train wheel clean
 
 help:  ## list the doors
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -18,10 +18,11 @@ help:  ## list the doors
 
 # Debian's Python makes no virtual environments without one more package; pip can bring what does.
 .PHONY: virtualenv
+VENV ?= .venv
 virtualenv:
-	rm -rf .venv
+	rm -rf $(VENV)
 	$(PYTHON) -m pip install --quiet --target .virtualenv virtualenv
-	PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet .venv
+	PYTHONPATH=.virtualenv $(PYTHON) -m virtualenv --quiet $(VENV)
 	rm -rf .virtualenv
 
 # What the tests use beside Python: strace, to kill a process at any system call. Without it they skip, and say so.
@@ -57,10 +58,29 @@ soak: .venv/.installed strace  ## the long proofs of docs/durability.md, as one 
 bench-check: .venv/.installed  ## the figures of benchmarks/expected.toml come out again (DATA=folder of BEIR sets)
 	$(BIN)/python -m benchmarks.check $(DATA)
 
-bench-speed: .venv/.installed  ## encoding and query speed, as ratios in one run
+.venv-peers/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers || $(MAKE) --no-print-directory virtualenv VENV=.venv-peers
+	.venv-peers/bin/pip install --quiet --requirement benchmarks/peers/requirements.txt
+	touch $@
+
+peers: .venv-peers/.installed  ## the environment of the peers, for the next two: txtai, LanceDB, Chroma … (4 minutes)
+
+DOCUMENTS ?= 0
+SIZES ?= 5000,100000,1000000
+SETS ?= cranfield scifact nfcorpus nq-oracle
+KEEP ?= /tmp/searchengine-peers
+
+bench-peers: .venv/.installed peers  ## retrieval quality of the peers and ours (SETS=…, KEEP=folder of indexes and runs)
+	$(BIN)/python -m benchmarks.peers.quality $(addprefix $(DATA)/,$(SETS)) --keep $(KEEP) \
+		--json runs/peers.json --plot runs/peers.png
+
+bench-speed: .venv/.installed peers  ## encoding, indexing and query speed and memory, as ratios in one run, with the peers
 	$(BIN)/python -m benchmarks.speed.encode $(DATA)/scifact
+	$(BIN)/python -m benchmarks.speed.peers $(DATA)/scifact --documents $(DOCUMENTS) --json runs/speed/peers.json --plots runs/speed
 	$(BIN)/searchengine bench $(DATA)/scifact --index /tmp/searchengine-speed
 	$(BIN)/python -m benchmarks.speed.query /tmp/searchengine-speed
+	$(BIN)/python -m benchmarks.speed.sizes $(DATA)/scifact --sizes $(SIZES) --keep /tmp/searchengine-sizes \
+		--json runs/speed/sizes.json --plot runs/speed/sizes.png
 
 bench-train: .venv/.installed  ## a MoCo step against a plain loop; three seeds of supervised-hard (about an hour)
 	$(BIN)/python -m benchmarks.speed.train $(DATA)/scifact
@@ -71,4 +91,4 @@ wheel: .venv/.installed  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove what the doors made
-	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

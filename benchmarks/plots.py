@@ -5,7 +5,7 @@ The only place that knows matplotlib, which comes with the extra ``bench``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +77,17 @@ def new_figure() -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(7, 4.2), layout="constrained")
+
+
+def bars(values: Mapping[str, float], title: str) -> Figure:
+    """Draw one bar for each name, its value beside it."""
+    figure = new_figure()
+    axes = figure.add_subplot()
+    drawn = axes.barh(list(values)[::-1], list(values.values())[::-1])
+    axes.bar_label(drawn, fmt="%.3g", fontsize=8, padding=2)
+    axes.set_title(title, parse_math=False)
+    axes.margins(x=0.1)
+    return figure
 
 
 def draw_measures(report: Report) -> Figure:
