@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from benchmarks.cluster import TASKS, Killer, contents, vectors
 from indexer.build import index_paths
 from indexer.cluster import Cluster, ClusterWork, _refuse_unshared, import_ray
 from indexer.errors import ClusterError
+from indexer.index import Splitting
 from indexer.options import Options
 from indexer.progress import Silent
 from indexer.readers.source import VANISHED
@@ -232,3 +234,36 @@ def test_a_folder_is_no_address(library: Path, command: Command) -> None:
     result = command("index", library, "--ray", library)
     assert result.returncode == 2
     assert "write the folder before --ray" in result.stderr
+
+
+class Recorder(Cluster):
+    """A cluster of two nodes that keeps what it is asked to start."""
+
+    def __init__(self, gpus: int) -> None:
+        self.node_cpus, self.gpus, self.actors = [8, 4], gpus, []
+        self.started: list[tuple[dict[str, object], tuple[object, ...]]] = []
+
+    def remote(self, work: Callable[..., object], **options: object) -> object:
+        return SimpleNamespace(remote=lambda *given: self.started.append((options, given)))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "count", "share", "place"),
+    [
+        (2, "auto", 2, {"num_gpus": 1, "num_cpus": 0}, ("auto", "cuda", None)),
+        (2, "cpu", 6, {"num_cpus": 1.75}, ("onnx", "cpu", 2)),
+        (0, "auto", 6, {"num_cpus": 1.75}, ("onnx", "cpu", 2)),
+    ],
+)
+def test_encoders_take_the_gpus_or_leave_room_for_readers(
+    gpus: int, device: str, count: int, share: dict[str, float], place: tuple[object, ...]
+) -> None:
+    own = SimpleNamespace(backend="onnx", fingerprint="f")
+    encoders = SimpleNamespace(model="named", get=lambda: own)
+    work = ClusterWork(encoders, Splitting(), Options(device=device), Silent())  # type: ignore[arg-type]
+    cluster = Recorder(gpus)
+    work._start_encoders(cluster)
+    assert len(cluster.started) == count
+    for options, (model, backend, where, threads, fingerprint) in cluster.started:
+        assert {name: options[name] for name in options if name.startswith("num_")} == share
+        assert (model, backend, where, threads, fingerprint) == ("named", *place, "f")
