@@ -5,6 +5,7 @@ What documents say is returned as data, each text with its source: it is no inst
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Any, Literal
 
 from mcp.server import MCPServer
@@ -72,4 +73,7 @@ def server(searchers: Searchers) -> MCPServer[Any]:
 
 def serve(searchers: Searchers) -> None:
     """Serve over stdin and stdout until stdin ends. Nothing but the protocol reaches stdout."""
+    # The thread that waits for stdin cannot be woken, and there is nothing to save: a signal ends the process itself.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     server(searchers).run("stdio")

@@ -360,3 +360,17 @@ def test_mcp_tools_answer_what_the_engine_answers(library_index: Searcher) -> No
     assert no_field.is_error
     assert "no field 'foo'" in no_field.content[0].text
     assert not after.is_error  # the server lives on
+
+
+def test_mcp_ends_with_its_input_or_a_signal(library_index: Searcher) -> None:
+    words = [PROGRAM, "serve", "--mcp", "--index", library_index.folder]
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    for ends in (lambda process: process.stdin.close(), lambda process: process.terminate()):
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(hello) + "\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["id"] == 1
+            ends(process)
+            assert process.wait(timeout=20) in (0, -signal.SIGTERM)
