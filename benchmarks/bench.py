@@ -10,10 +10,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,13 +30,17 @@ from indexer.errors import DataError, StorageError, UsageError
 from indexer.index import is_index
 from indexer.progress import SILENT, Progress
 from indexer.snapshot import Snapshot
+from searchengine.rerank import DEPTH as RERANK_DEPTH
 
 if TYPE_CHECKING:
     from searchengine import Searcher
+    from searchengine.rerank import Reranker
 
 MODES = ("bm25", "dense", "hybrid")
+RERANKED = "+rerank"  # behind a mode's name
 FUSION = "feedback"  # the engine's default, named so that the report can tell it
 TIMED_QUERIES = 1000  # at most, spread evenly: enough for a 95th percentile
+TIMED_RERANKED = 50  # of a reranked mode: reading fifty passages takes a hundred times as long as finding them
 WARM_UP_QUERIES = 5  # the first ones load the encoder and map files
 LISTED = 10  # documents a report keeps of each ranking: as many as nDCG@10 looks at
 
@@ -54,6 +58,9 @@ def bench(
     backend: str = "auto",
     label: str = "",
     robust: Robust | None = None,
+    rerank: str | None = None,
+    rerank_depth: int = RERANK_DEPTH,
+    rerank_weight: float | None = None,
 ) -> Report:
     """Measure retrieval on one split of a BEIR folder, in each mode.
 
@@ -61,6 +68,7 @@ def bench(
     ``runs`` is a folder for TREC run files, DATASET.SPLIT.MODE.trec, and checked to be writable before encoding.
     ``robust`` asks for the robustness report as well.
     ``label`` names the model where several are compared, also in its run files: DATASET.SPLIT.LABEL.MODE.trec.
+    ``rerank``: measure the last mode once more as MODE+rerank, its ``rerank_depth`` best read again by this reranker.
     Raises UsageError for an unknown mode, DataError for a faulty folder, StorageError, ModelError, IncompatibleIndex.
     """
     modes = check_modes(modes)
@@ -73,21 +81,26 @@ def bench(
     with kept_or_temporary(index) as place, build(dataset, place, model, backend, progress) as searcher:
         results = {}
         lists = {}
+        again = None
+        if rerank is not None:
+            again = Again(searcher.reranker(rerank, progress), rerank_depth, rerank_weight)
+            modes = (*modes, f"{modes[-1]}{RERANKED}")
         for mode in modes:
-            run = retrieve(searcher, dataset, mode, progress)
+            run = retrieve(searcher, dataset, mode, progress, again)
             if runs is not None:
                 named = replace(run, name=f"{system}{mode}")
                 write_run(named, Path(runs) / f"{dataset.name}.{dataset.split}.{named.name}.trec")
             measured = measure(run, dataset.qrels)
-            latency = time_searches(searcher, dataset, mode)
+            latency = time_searches(searcher, dataset, mode, again)
             results[mode] = ModeResult(measured.means, measured.queries, latency)
             lists[mode] = {
                 query: tuple(document for document, _ in ranking[:LISTED]) for query, ranking in run.rankings.items()
             }
         robustness = None
         if robust is not None:
+            plain = {mode: result for mode, result in results.items() if not mode.endswith(RERANKED)}
             robustness = measure_robustness(
-                searcher, dataset, results, lists, robust, model=model, backend=backend, progress=progress
+                searcher, dataset, plain, lists, robust, model=model, backend=backend, progress=progress
             )
         if (built := searcher.report) is None:
             raise TypeError("index_documents() gave no report")
@@ -110,11 +123,36 @@ def bench(
                 "fusion": FUSION,
                 "weights": searcher.weights().as_dict(),
                 "machine": describe_machine(),
+                **({} if again is None else again.as_json()),
             },
             label=label,
             lists=lists,
             robustness=robustness,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How the best are read again: by what, how many, and its share of the order (None: the reranker's default)."""
+
+    reranker: Reranker
+    depth: int
+    weight: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a report says of it."""
+        return {"rerank": self.reranker.name, "rerank_depth": self.depth, "rerank_weight": self.weight}
+
+    def options(self, mode: str) -> dict[str, Any]:
+        """Give the engine's options for a mode: nothing for one that is not reranked."""
+        if not mode.endswith(RERANKED):
+            return {}
+        return {"rerank": self.reranker, "rerank_depth": self.depth, "rerank_weight": self.weight}
+
+
+def asked(mode: str, again: Again | None) -> dict[str, Any]:
+    """Give the engine's options for a mode's name."""
+    return {"mode": mode.removesuffix(RERANKED), "fusion": FUSION, **({} if again is None else again.options(mode))}
 
 
 def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
@@ -184,7 +222,9 @@ def refuse_foreign_index(dataset: Dataset, place: Path) -> None:
         raise DataError(f"{place}: the index holds {what} (give each data set an index of its own with --index)")
 
 
-def retrieve(searcher: Searcher, dataset: Dataset, mode: str, progress: Progress = SILENT) -> Run:
+def retrieve(
+    searcher: Searcher, dataset: Dataset, mode: str, progress: Progress = SILENT, again: Again | None = None
+) -> Run:
     """Rank the thousand best documents for every query; an empty query finds nothing.
 
     A query that is a document of the corpus (ArguAna) does not find itself.
@@ -195,7 +235,7 @@ def retrieve(searcher: Searcher, dataset: Dataset, mode: str, progress: Progress
         rankings[query] = []
         if not is_blank(text):
             own = query if query in dataset.own else None
-            found = searcher.rank(text, k=DEPTH + (own is not None), mode=mode, fusion=FUSION)
+            found = searcher.rank(text, k=DEPTH + (own is not None), **asked(mode, again))
             pairs = zip(found.documents, found.scores.tolist(), strict=True)
             rankings[query] = [(document, score) for document, score in pairs if document != own][:DEPTH]
         progress.advance()
@@ -203,18 +243,19 @@ def retrieve(searcher: Searcher, dataset: Dataset, mode: str, progress: Progress
     return Run(mode, rankings)
 
 
-def time_searches(searcher: Searcher, dataset: Dataset, mode: str) -> Latency | None:
+def time_searches(searcher: Searcher, dataset: Dataset, mode: str, again: Again | None = None) -> Latency | None:
     """Time searches for ten hits with their texts, one at a time, after a warm-up; None when every query is empty."""
     texts = [text for text in dataset.queries.values() if not is_blank(text)]
     if not texts:
         return None
-    texts = texts[:: -(-len(texts) // TIMED_QUERIES)]
+    most = TIMED_RERANKED if mode.endswith(RERANKED) else TIMED_QUERIES
+    texts = texts[:: -(-len(texts) // most)]
     for text in texts[:WARM_UP_QUERIES]:
-        searcher.search(text, k=10, mode=mode, fusion=FUSION)
+        searcher.search(text, k=10, **asked(mode, again))
     milliseconds = []  # no progress here: a bar's own thread would be timed with it
     for text in texts:
         started = time.perf_counter()
-        searcher.search(text, k=10, mode=mode, fusion=FUSION)
+        searcher.search(text, k=10, **asked(mode, again))
         milliseconds.append((time.perf_counter() - started) * 1000)
     p50, p95 = np.percentile(milliseconds, [50, 95])
     return Latency(round(float(p50), 3), round(float(p95), 3))

@@ -11,6 +11,7 @@ import click
 from indexer.errors import UsageError
 from indexer.index import is_index
 from searchengine import render, terminal
+from searchengine.commands.options import rerank_depth_option, rerank_option, rerank_weight_option
 
 
 @click.command()
@@ -23,6 +24,9 @@ from searchengine import render, terminal
 @click.option(
     "--worst", metavar="N", type=click.IntRange(1, 1000), help="Show the N queries lost most, and what was found."
 )
+@rerank_option
+@rerank_depth_option
+@rerank_weight_option
 @click.option("--index", type=click.Path(path_type=Path), help="Keep the index here, for the next run to reuse.")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write JSON; '-' is stdout.")
 @click.option("--runs", type=click.Path(path_type=Path), help="Write TREC run files into this folder.")
@@ -49,6 +53,9 @@ def bench(
     models: str | None,
     baseline: str | None,
     worst: int | None,
+    rerank: str | None,
+    rerank_depth: int,
+    rerank_weight: float | None,
     index: Path | None,
     json_file: Path | None,
     runs: Path | None,
@@ -70,6 +77,7 @@ def bench(
     --robustness asks whether answers are found wherever they stand in a long document, however the question is worded,
     and however long documents are. With --paraphrase queries are sent to that address (env SEARCHENGINE_LLM_URL,
     SEARCHENGINE_LLM_MODEL, SEARCHENGINE_LLM_KEY).
+    --rerank adds the last of --modes once more, its best read again.
     """
     from benchmarks import bench as benchmark
     from benchmarks import contest
@@ -89,7 +97,8 @@ def bench(
     wanted = benchmark.check_modes(listed(modes))
     compared = labelled(model, models)
     several = len(compared) > 1
-    systems = contest.systems_of(compared, wanted) if several else [contest.System("", mode) for mode in wanted]
+    shown = wanted if rerank is None else (*wanted, f"{wanted[-1]}{benchmark.RERANKED}")
+    systems = contest.systems_of(compared, shown) if several else [contest.System("", mode) for mode in shown]
     if baseline is not None and not several:
         raise UsageError("--baseline compares models: give at least two with --models")
     chosen = contest.choose_baseline(baseline, systems) if several else None
@@ -124,9 +133,13 @@ def bench(
                 backend=backend,
                 label=label,
                 robust=robust,
+                rerank=rerank,
+                rerank_depth=rerank_depth,
+                rerank_weight=rerank_weight,
             )
             command = command_line(folder, split, wanted, encoder, keep_first, backend)
             command += f" --robustness --sample {sample} --seed {seed}" if robustness else ""
+            command += command_of_rerank(rerank, rerank_depth, rerank_weight)
             reports.append(replace(report, details={**report.details, "command": command}))
 
     if chosen is None:
@@ -191,3 +204,11 @@ def command_line(
     words += ["--keep-first"] if keep_first else []
     words += ["--backend", backend] if backend != "auto" else []
     return shlex.join(words)
+
+
+def command_of_rerank(rerank: str | None, depth: int, weight: float | None) -> str:
+    """Spell the options of reranking, a blank before them."""
+    if rerank is None:
+        return ""
+    words = ["--rerank", rerank, "--rerank-depth", str(depth)]
+    return " " + shlex.join(words + ([] if weight is None else ["--rerank-weight", str(weight)]))

@@ -62,12 +62,13 @@ def main() -> None:
             against_start(data, models)
 
 
-def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str]) -> Path:
+def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str], base: Path | None = None) -> Path:
     """Train a model by the installed command, unless it is there."""
     if not (output / "training" / "report.json").is_file():
         words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
         program = str(Path(sys.executable).with_name("searchengine"))
         command = [program, "train", recipe, "--data", str(data), "--output", str(output), "--no-gate", *words]
+        command += [] if base is None else ["--base", str(base)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output
 

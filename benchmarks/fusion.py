@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,16 +157,26 @@ def table(measured: Mapping[str, Mapping[str, Measured]]) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Read the command line, measure, print."""
-    options = argparse.ArgumentParser(description=__doc__)
+def options_of_sets(description: str | None) -> argparse.ArgumentParser:
+    """Make a command line that names sets, where their indexes are kept, and how many of their queries are asked."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("sets", type=Path, nargs="+")
     options.add_argument("--indexes", type=Path, required=True, help="where each set's index is made and kept")
     options.add_argument(
         "--every", action="append", default=[], metavar="SET=N", help="ask every Nth query of SET only"
     )
-    chosen = options.parse_args()
-    strides = {name: int(stride) for name, _, stride in (entry.partition("=") for entry in chosen.every)}
+    return options
+
+
+def strides_of(entries: Sequence[str]) -> dict[str, int]:
+    """Take SET=N apart: set → N."""
+    return {name: int(stride) for name, _, stride in (entry.partition("=") for entry in entries)}
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    chosen = options_of_sets(__doc__).parse_args()
+    strides = strides_of(chosen.every)
     measured = {}
     for folder in chosen.sets:
         dataset = open_dataset(folder)

@@ -1,4 +1,4 @@
-"""▶ The main path of a query: parse → filter → retrieve → pool → fuse → one passage a document → fetch."""
+"""▶ The main path of a query: parse → filter → retrieve → pool → fuse → one passage a document → rerank → fetch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.analysis import Term
+from indexer.documents import searchable
 from indexer.errors import DamagedIndex, UsageError
 from indexer.format import ENCODER
 from indexer.held import hold
 from indexer.index import base_of
+from indexer.progress import SILENT, Progress
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
 from searchengine import filters, query, retrieve
 from searchengine.feedback import ask_again
 from searchengine.fusion import FUSIONS, LISTS, Weights, standard, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
+from searchengine.rerank import DEPTH as DEPTH_RERANKED
+from searchengine.rerank import LATE, LateInteraction, Reranker, blend, default_weight
 
 if TYPE_CHECKING:
     from indexer.build import BuildReport
@@ -51,6 +55,7 @@ class Searcher:
         self._snapshot = Snapshot(folder)
         self._encoders: dict[str, Encoder] = {}
         self._held: tuple[Generation, Generation] | None = None  # one as it lies on disk, and as queries see it
+        self._rerankers: dict[tuple[str, str], Reranker] = {}
         self._sampled: tuple[Generation, retrieve.Sample] | None = None
         self._asked: Postings | None = None
         self._lock = threading.RLock()  # one connection, one transaction at a time
@@ -78,15 +83,33 @@ class Searcher:
         where: str | None = None,
         all_passages: bool = False,
         fusion: str = FUSIONS[0],
+        rerank: str | Path | Reranker | None = None,
+        rerank_depth: int = DEPTH_RERANKED,
+        rerank_weight: float | None = None,
     ) -> list[Hit]:
         """Find the ``k`` best hits for a question in plain words.
 
         ``mode``: "hybrid", "dense" or "bm25"; ``where``: a filter such as "path:docs/** ext:pdf"; one passage a
         document unless ``all_passages``; ``fusion``: "feedback", "standard" (the same in one pass), "convex" (min-max,
         0.6 dense) or "rrf".
-        Raises UsageError for an empty text, k below 1 or above 10,000, an unknown mode or filter.
+        ``rerank``: read the ``rerank_depth`` best again, by "late" (late interaction of the index's own encoder) or a
+        sentence-transformers CrossEncoder (folder, name, or what ``reranker`` gave); ``rerank_weight``: its share of
+        the order, 0 to 1.
+        Raises UsageError for an empty text, k below 1 or above 10,000, an unknown mode or filter; ModelError for a
+        reranker that cannot be loaded.
         """
-        return self.answer(text, k, mode=mode, where=where, all_passages=all_passages, fusion=fusion).hits
+        answer = self.answer(
+            text,
+            k,
+            mode=mode,
+            where=where,
+            all_passages=all_passages,
+            fusion=fusion,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            rerank_weight=rerank_weight,
+        )
+        return answer.hits
 
     def answer(
         self,
@@ -97,9 +120,13 @@ class Searcher:
         where: str | None = None,
         all_passages: bool = False,
         fusion: str = FUSIONS[0],
+        rerank: str | Path | Reranker | None = None,
+        rerank_depth: int = DEPTH_RERANKED,
+        rerank_weight: float | None = None,
     ) -> Answer:
         """Find hits as ``search`` does, and say what the user should know about how they were found."""
         _check(k, mode, fusion)
+        reranker = self._reranker(rerank, rerank_depth)
         parsed = query.parse(text)
         condition = None if where is None else filters.parse(where)
         with self._reading(mode) as generation:
@@ -111,7 +138,12 @@ class Searcher:
             dense, lexical, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, allowed)
             documents = documents_of(generation.segments, fused.passages)
             kept = np.arange(len(fused)) if all_passages else _first_of_each(documents)
-            chosen = Candidates(fused.passages[kept[:k]], fused.scores[kept[:k]])
+            kept = kept[: max(k, rerank_depth)]
+            chosen = Candidates(fused.passages[kept], fused.scores[kept])
+            read = retrieve.NONE
+            if reranker is not None:
+                chosen, read = self._read_again(parsed.text, chosen, reranker, rerank_depth, rerank_weight)
+            chosen = Candidates(chosen.passages[:k], chosen.scores[:k])
             searched = sum(len(segment.passages) - len(segment.dead) for segment in generation.segments)
             if allowed is not None:
                 searched = len(allowed.passages)
@@ -119,25 +151,72 @@ class Searcher:
                 notes.append(_why_nothing(searched, where, mode))
             stored = self._snapshot.passages(chosen.passages.tolist())
             base = base_of(self.folder, generation.settings)
-            by_dense, by_words = dense.score_of(chosen.passages), lexical.score_of(chosen.passages)
+            by_source = {"dense": dense, "bm25": lexical} | ({} if reranker is None else {"rerank": read})
+            columns = {name: found.score_of(chosen.passages) for name, found in by_source.items()}
             hits = [
-                _hit(rank, passage, float(score), base, float(cosine), float(bm25))
-                for rank, (passage, score, cosine, bm25) in enumerate(
-                    zip(stored, chosen.scores, by_dense, by_words, strict=True), start=1
-                )
+                _hit(at + 1, passage, float(score), base, {name: float(column[at]) for name, column in columns.items()})
+                for at, (passage, score) in enumerate(zip(stored, chosen.scores, strict=True))
             ]
         return Answer(hits, [form for term in terms for form in term.forms], searched, notes)
 
-    def rank(self, text: str, k: int = 1000, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Ranking:
-        """Rank documents without fetching their texts: the ``k`` best by their best passage."""
+    def rank(
+        self,
+        text: str,
+        k: int = 1000,
+        *,
+        mode: str = "hybrid",
+        fusion: str = FUSIONS[0],
+        rerank: str | Path | Reranker | None = None,
+        rerank_depth: int = DEPTH_RERANKED,
+        rerank_weight: float | None = None,
+    ) -> Ranking:
+        """Rank documents by their best passage, the ``k`` best; texts are fetched for a reranker alone."""
         _check(k, mode, fusion)
+        reranker = self._reranker(rerank, rerank_depth)
         parsed = query.parse(text)
         with self._reading(mode) as generation:
             terms = self._terms(generation, parsed.text, mode, [])
             _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
             documents = documents_of(generation.segments, fused.passages)
-            kept = _first_of_each(documents)[:k]
-            return Ranking(self._snapshot.names(documents[kept].tolist()), fused.scores[kept])
+            kept = _first_of_each(documents)[: max(k, rerank_depth)]
+            chosen = Candidates(fused.passages[kept], fused.scores[kept])
+            if reranker is not None:
+                chosen, _ = self._read_again(parsed.text, chosen, reranker, rerank_depth, rerank_weight)
+            best = documents_of(generation.segments, chosen.passages[:k])
+            return Ranking(self._snapshot.names(best.tolist()), chosen.scores[:k])
+
+    def reranker(self, model: str, progress: Progress = SILENT) -> Reranker:
+        """Load what ``rerank`` names, once: "late", or a CrossEncoder's folder or name. Raises ModelError.
+
+        The first time on a machine a CrossEncoder is exported (5 to 15 s), which ``progress`` is told.
+        """
+        from indexer.encoders import load_cross_encoder, load_stored_tokens
+
+        fingerprint = self.fingerprint if model == LATE else ""
+        with self._lock:
+            if (model, fingerprint) not in self._rerankers:
+                self._rerankers[model, fingerprint] = (
+                    LateInteraction(load_stored_tokens(self.folder / ENCODER / fingerprint))
+                    if model == LATE
+                    else load_cross_encoder(model, progress=progress)
+                )
+            return self._rerankers[model, fingerprint]
+
+    def _reranker(self, rerank: str | Path | Reranker | None, depth: int) -> Reranker | None:
+        if not 1 <= depth <= MAX_K:
+            raise UsageError(f"the depth of reranking must lie between 1 and {MAX_K}, not {depth}")
+        return self.reranker(str(rerank)) if isinstance(rerank, (str, Path)) else rerank
+
+    def _read_again(
+        self, text: str, chosen: Candidates, reranker: Reranker, depth: int, weight: float | None
+    ) -> tuple[Candidates, Candidates]:
+        """Order the ``depth`` best anew; return the whole list, and what the reranker gave those it read."""
+        head = chosen.passages[:depth]
+        stored = self._snapshot.passages(head.tolist())
+        texts = [searchable(passage.title, passage.location.heading, passage.text) for passage in stored]
+        scores = reranker.scores(text, texts) if texts else np.empty(0, np.float32)
+        share = default_weight(reranker) if weight is None else weight
+        return blend(chosen, scores, share), Candidates(head, scores)
 
     def rank_passages(self, text: str, k: int = 200, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Candidates:
         """Rank passages by their ids, without documents and texts: the ``k`` best."""
@@ -288,8 +367,8 @@ def _first_of_each(documents: np.ndarray) -> np.ndarray:
     return np.sort(first)
 
 
-def _hit(rank: int, passage: StoredPassage, score: float, base: Path, cosine: float, bm25: float) -> Hit:
-    scores = {name: None if np.isnan(value) else round(value, 6) for name, value in (("dense", cosine), ("bm25", bm25))}
+def _hit(rank: int, passage: StoredPassage, score: float, base: Path, by_source: dict[str, float]) -> Hit:
+    scores = {name: None if np.isnan(value) else round(value, 6) for name, value in by_source.items()}
     path = None if passage.path is None else base / passage.path
     name = document_name(passage.key, passage.path)
     return Hit(

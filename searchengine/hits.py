@@ -68,9 +68,10 @@ class Hit:
     """One passage found.
 
     ``score`` is the fused one; ``scores`` holds what each retriever gives it ("dense": cosine, "bm25"), None where that
-    one was not asked, or ranks alone were fused and it was not among its best. ``document`` names it: a path relative
-    to what was indexed, or an id. ``path`` is the file, None for documents that a program handed over. ``passage``
-    counts within the document, from 0.
+    one was not asked, or ranks alone were fused and it was not among its best; where a reranker was asked, ``score`` is
+    the blend and "rerank" what the reranker gave, None below what it read. ``document`` names it: a path relative to
+    what was indexed, or an id. ``path`` is the file, None for documents that a program handed over. ``passage`` counts
+    within the document, from 0.
     """
 
     rank: int

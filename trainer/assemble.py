@@ -17,7 +17,7 @@ from trainer.negatives.hard import HardSettings
 from trainer.negatives.inbatch import InBatch
 from trainer.objectives import OBJECTIVES
 from trainer.pseudo import PseudoQueries
-from trainer.recipe import Member, Recipe, build, choose
+from trainer.recipe import CROSS, MODELS, Member, Recipe, build, choose
 from trainer.regularisers import REGULARISERS, Regulariser
 from trainer.sources import Labels
 from trainer.taught import Pseudo, PseudoExamples
@@ -37,6 +37,17 @@ def check(recipe: Recipe) -> None:
     make_negatives(recipe)
     make_objective(recipe)
     make_regulariser(recipe)
+    choose(dict.fromkeys(MODELS), recipe.model, "model", recipe.name)
+    if recipe.model.settings:
+        raise UsageError(f"recipe {recipe.name}: [model] has no setting {next(iter(recipe.model.settings))!r}")
+    if recipe.model.kind == CROSS:
+        fits = {"view": ("labels",), "negatives": ("hard",), "regulariser": ("none",)}
+        for family, kinds in fits.items():
+            kind = getattr(recipe, family).kind
+            if kind not in kinds:
+                raise UsageError(f"recipe {recipe.name}: a cross-encoder takes {family} {kinds[0]!r}, not {kind!r}")
+        if recipe.auxiliary is not None or recipe.run.from_scratch:
+            raise UsageError(f"recipe {recipe.name}: a cross-encoder takes no auxiliary view and no from_scratch")
 
 
 def make_batches(

@@ -48,7 +48,8 @@ class Batch:
     """Pairs side by side: ``anchors`` [B], ``passages`` [P] of which ``target_B`` is each anchor's positive.
 
     ``excluded_BP`` marks passages that must not count as an anchor's negatives. ``listed_BC`` names the passages that
-    ``teacher_BC`` scores, positive first, -1 where an anchor has fewer.
+    ``teacher_BC`` scores, positive first, -1 where an anchor has fewer. ``candidates`` are each anchor's own passages,
+    positive first: what a model reads together with it that reads pairs.
     """
 
     anchors: list[Ids]
@@ -59,15 +60,17 @@ class Batch:
     excluded_BP: Tensor
     listed_BC: Tensor | None = None
     teacher_BC: Tensor | None = None
+    candidates: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A batch as unit vectors; everything an objective may look at.
+    """A batch as unit vectors, or as scores of pairs; everything an objective may look at.
 
     query [B, D], passage [P, D], target [B] into P, excluded [B, P]; queue [N, D] holds more negatives, shared by all
     anchors, without gradient, and queue_excluded [B, N] marks those that are none for an anchor. listed and teacher
-    [B, C] as in Batch.
+    [B, C] as in Batch. A model that reads pairs has no vectors (D is 0) but gives score [B, P] itself; what it did not
+    read is excluded.
     """
 
     query_BD: Tensor
@@ -78,6 +81,7 @@ class Contrast:
     queue_excluded_BN: Tensor | None = None
     listed_BC: Tensor | None = None
     teacher_BC: Tensor | None = None
+    score_BP: Tensor | None = None
 
     def truncated(self, width: int) -> Contrast:
         """Keep the first ``width`` dimensions of every vector, of unit length again."""
@@ -138,4 +142,5 @@ def collate(pairs: list[Pair]) -> Batch:
         excluded_BP=torch.from_numpy(excluded),
         listed_BC=listed_BC,
         teacher_BC=teacher_BC,
+        candidates=tuple((target, *others) for target, others in zip(targets, listed, strict=True)),
     )

@@ -6,24 +6,29 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.recipe import Recipe
+from trainer.recipe import CROSS, Recipe
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     """Write the card; ``facts`` are what ``output.write_output`` knows of the run."""
     before, after = facts["before"], facts["after"]
     rows = "\n".join(f"| {name} | {before[name]:.4f} | {after[name]:.4f} |" for name in ("nDCG@10", "R@100", "RR@10"))
+    cross = recipe.model.kind == CROSS
+    made = (
+        "A cross-encoder for `searchengine query --rerank`" if cross else "An encoder for `searchengine index --model`"
+    )
+    judged = "Hybrid retrieval, read again," if cross else "Dense retrieval"
     anew = " (architecture and tokenizer; weights drawn anew)" if recipe.run.from_scratch else ""
     settings = json.dumps(recipe.as_dict(), indent=1, ensure_ascii=False, default=list)
     return f"""---
 library_name: sentence-transformers
-pipeline_tag: sentence-similarity
+pipeline_tag: {"text-ranking" if cross else "sentence-similarity"}
 base_model: {facts["base"]}
 ---
 
 # {facts["name"]}
 
-An encoder for `searchengine index --model`, trained by `searchengine train {recipe.name}`.
+{made}, trained by `searchengine train {recipe.name}`.
 
 {recipe.description}
 
@@ -35,7 +40,7 @@ An encoder for `searchengine index --model`, trained by `searchengine train {rec
 | steps | {facts["steps"]:,} of {facts["batch"]} examples, seed {facts["seed"]} |
 | machine | {facts["machine"]}, {facts["seconds"] / 60:.0f} minutes |
 
-Dense retrieval on held-out queries, before and after ({facts["evaluated"]}; {facts["queries"]:,} queries over
+{judged} on held-out queries, before and after ({facts["evaluated"]}; {facts["queries"]:,} queries over
 {facts["searched"]:,} passages). These queries chose nothing but whether to keep the model and which of its checkpoints.
 
 | measure | before | after |

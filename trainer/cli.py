@@ -47,11 +47,11 @@ def train(
     """Train an encoder by RECIPE: a shipped one, or a .toml file.
 
     Shipped: contriever, contriever-inbatch, simcse, esimcse, declutr, cloze, span and titles learn from text alone;
-    supervised, supervised-hard, distill, matryoshka and matryoshka2d from judged queries. The model is kept only if
-    held-out queries say that it is no worse than the one it started from.
+    supervised, supervised-hard, distill, matryoshka and matryoshka2d from judged queries; of these cross-encoder makes
+    a reranker for --rerank. The model is kept only if held-out queries say that it is no worse than what was there.
     """
     from trainer import distributed
-    from trainer.recipe import load_recipe
+    from trainer.recipe import CROSS, load_recipe
     from trainer.train import WORK
     from trainer.train import train as run
 
@@ -75,9 +75,12 @@ def train(
                 click.echo(report.reason)
                 click.echo(f"{report.steps:,} steps, {report.examples:,} examples, {report.seconds / 60:.1f} minutes")
             if report.kept:
-                render.note(
-                    f"model in {output}; use it: searchengine index PATH --model {output} (--rebuild to switch)"
+                use = (
+                    f"searchengine query TEXT --rerank {output}"
+                    if loaded.model.kind == CROSS
+                    else f"searchengine index PATH --model {output} (--rebuild to switch)"
                 )
+                render.note(f"model in {output}; use it: {use}")
             else:
                 render.note(f"refused: the model was not kept (log and curves in {output / WORK}; --no-gate keeps it)")
     finally:
@@ -175,6 +178,7 @@ def adapt(
 @click.option("--range", "ranks", nargs=2, type=click.IntRange(1, 1000), default=(1, 100), show_default=True)
 @click.option("--share", default=0.95, show_default=True, help="Drop above this share of the positive.")
 @click.option("--margin", default=0.0, show_default=True, help="Drop what scores above the positive less this.")
+@click.option("--teacher", metavar="MODEL", help="Cross-encoder whose scores are written too, for `train distill`.")
 @click.option("-n", "per_query", type=click.IntRange(1, 100), default=8, show_default=True, help="Negatives a query.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def mine(
@@ -186,6 +190,7 @@ def mine(
     ranks: tuple[int, int],
     share: float,
     margin: float,
+    teacher: str | None,
     per_query: int,
     as_json: bool,
 ) -> None:
@@ -200,7 +205,16 @@ def mine(
     settings = HardSettings(
         source=source, range_min=ranks[0], range_max=ranks[1], pool=max(30, per_query), share=share, margin=margin
     )
-    report = run([data], output, settings, model=model, index=index, per_query=per_query, progress=terminal.progress())
+    report = run(
+        [data],
+        output,
+        settings,
+        model=model,
+        index=index,
+        per_query=per_query,
+        teacher=teacher,
+        progress=terminal.progress(),
+    )
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(report), "output": str(output)}, indent=1))
     else:

@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.outputs import write_whole
 from indexer.progress import Progress
 from trainer.batch import Contrast
+from trainer.objectives.similarity import scores
 from trainer.regularisers.uniformity import alignment, uniformity
 
 LOG = "log.jsonl"
@@ -105,23 +106,26 @@ class Journal:
 
 
 def geometry(contrast: Contrast) -> dict[str, float]:
-    """Describe a batch: similarity of positives and negatives, alignment, uniformity, how often the positive wins."""
+    """Describe a batch: similarity of positives and negatives, how often the positive wins, alignment, uniformity.
+
+    The last two are those of vectors: a model that reads pairs has none.
+    """
     with torch.no_grad():
-        similarity_BP = contrast.query_BD @ contrast.passage_PD.T
-        target = contrast.passage_PD[contrast.target_B]
-        positive_B = (contrast.query_BD * target).sum(dim=1)
+        similarity_BP = scores(contrast)
+        positive_B = similarity_BP.gather(1, contrast.target_B[:, None])[:, 0]
         rows = torch.arange(len(positive_B), device=similarity_BP.device)
         counted = ~contrast.excluded_BP
         counted[rows, contrast.target_B] = False
         negatives = similarity_BP[counted]
-        best_B = similarity_BP.masked_fill(~counted, -2.0).max(dim=1).values
+        best_B = similarity_BP.masked_fill(~counted, -torch.inf).max(dim=1).values
         figures = {
             "positive_similarity": mean(positive_B),
             "negative_similarity": mean(negatives),
             "accuracy": mean((positive_B > best_B).float()),
-            "alignment": float(alignment(contrast.query_BD, target)),
         }
-        if len(rows) > 1:
+        if contrast.score_BP is None:
+            figures["alignment"] = float(alignment(contrast.query_BD, contrast.passage_PD[contrast.target_B]))
+        if contrast.score_BP is None and len(rows) > 1:
             figures["uniformity"] = float(uniformity(contrast.query_BD))
         if contrast.queue_ND is not None:
             figures["queued"] = float(len(contrast.queue_ND))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from indexer.index import find_index
 from indexer.progress import Progress
 from trainer import distributed
 from trainer.assemble import make_batches, make_pseudo, pseudo_settings
+from trainer.candidates import CandidateSet
 from trainer.corpus import Corpus, shared_corpus
 from trainer.data import Batches
 from trainer.encoder import TrainableEncoder
@@ -34,10 +36,10 @@ class Material:
 
     corpus: Corpus
     batches: Batches
-    devs: tuple[DevSet, ...]
+    devs: tuple[DevSet | CandidateSet, ...]
 
     @property
-    def dev(self) -> DevSet:
+    def dev(self) -> Any:  # a DevSet, or what a cross-encoder is judged by
         """The set that the run is judged by first, and during training."""
         return self.devs[0]
 

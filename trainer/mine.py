@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import searchengine
 from benchmarks.outputs import check_file, write_whole
 from indexer.documents import Document
+from indexer.encoders import load_cross_encoder
 from indexer.progress import SILENT, Progress
 from indexer.vectors import best
 from trainer.negatives.hard import HardSettings, Mined, allowed
@@ -116,16 +117,19 @@ def mine(
     model: str | None = None,
     index: Path | None = None,
     per_query: int = 8,
+    teacher: str | None = None,
     progress: Progress = SILENT,
 ) -> MiningReport:
     """Mine hard negatives for the labelled training queries of ``data`` and write them as JSONL that ``train`` reads.
 
     A line: query, positive texts, negative texts, and the ids of both with the negatives' cosines. Dev and test
-    queries are never mined for.
+    queries are never mined for. ``teacher``, a cross-encoder's folder or name, adds what it gives each of these texts
+    as "scores", which the recipe ``distill`` learns.
     """
     from benchmarks.bench import kept_or_temporary
 
     check_file(output)
+    scorer = None if teacher is None else load_cross_encoder(teacher, progress=progress)
     labels = read_labels(data).train
     with kept_or_temporary(index) as place:
         searcher = build_index(read_texts(data, progress), place, model, progress)
@@ -143,7 +147,7 @@ def mine(
             if not positives:
                 continue
             written += len(negatives)
-            record = {
+            record: dict[str, Any] = {
                 "query": label.text,
                 "positive": [texts[key] for key in positives],
                 "negatives": [texts[key] for key, _ in negatives],
@@ -152,5 +156,8 @@ def mine(
                 "negative_ids": [key for key, _ in negatives],
                 "negative_cosines": [round(score, 6) for _, score in negatives],
             }
+            if scorer is not None:
+                given = scorer.scores(label.text, [*record["positive"], *record["negatives"]])
+                record["scores"] = [round(float(score), 6) for score in given]
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return MiningReport(len(labels), written, left_out, output)

@@ -20,6 +20,8 @@ from indexer.errors import UsageError
 
 FOLDER = Path(__file__).parent / "recipes"
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+CROSS = "cross-encoder"
+MODELS = {"encoder", CROSS}  # what a recipe makes
 FAMILIES = ("view", "auxiliary", "negatives", "objective", "regulariser")
 
 
@@ -84,7 +86,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method, whole: what a run does besides its data and starting model."""
+    """A method, whole: what a run does besides its data and starting model.
+
+    ``model`` is what it makes: an encoder, or a cross-encoder of the starting encoder's transformer.
+    """
 
     name: str
     description: str
@@ -95,6 +100,7 @@ class Recipe:
     regulariser: Member
     run: Run
     auxiliary: Member | None = None
+    model: Member = Member("encoder")
 
     @property
     def labelled(self) -> bool:
@@ -108,6 +114,8 @@ class Recipe:
             member = getattr(self, family)
             if member is not None:
                 table[family] = {"kind": member.kind, **member.settings}
+        if self.model.kind != "encoder":
+            table["model"] = {"kind": self.model.kind}
         return {**table, "run": dataclasses.asdict(self.run)}
 
 
@@ -154,7 +162,7 @@ def apply(table: dict[str, Any], change: str) -> None:
 
 def parse(table: dict[str, Any], name: str) -> Recipe:
     """Check a recipe's table. Raises UsageError."""
-    known = {"name", "description", "source", "run", *FAMILIES}
+    known = {"name", "description", "source", "run", "model", *FAMILIES}
     for key in table:
         if key not in known:
             raise UsageError(f"recipe {name}: unknown section {key!r}{nearest(key, known)}")
@@ -173,6 +181,7 @@ def parse(table: dict[str, Any], name: str) -> Recipe:
         regulariser=members["regulariser"] or Member("none"),
         run=run,
         auxiliary=members["auxiliary"],
+        model=member_of(table.get("model"), "model", name) or Member("encoder"),
     )
     return recipe
 

@@ -59,25 +59,29 @@ class Stepper:
 
         Raises DataError when the loss is not finite: weights that follow it are lost.
         """
+        loss = self.backward(batch, step)
+        value = float(loss.detach())
+        if not torch.isfinite(loss.detach()):
+            raise DataError(f"step {step}: the loss is {value}; lower run.learning_rate or raise objective.temperature")
+        distributed.sum_gradients(self.encoder.parameters())
+        return value
+
+    def backward(self, batch: Batch, step: int) -> Tensor:
+        """Compute the batch's loss and this process's part of its gradients."""
         layers = self.regulariser.layers(step, self.encoder.depth)
         keys_PD = self.negatives.keys(batch)
         sides = [Side(batch.anchors, query=True)]
         if keys_PD is None:
             sides.append(Side(batch.passages, query=False))
         if self.cached:
-            loss = self.through_cache(batch, sides, keys_PD, layers, step)
-        else:
-            # dropout follows from the step, so that a resumed run agrees
-            torch.manual_seed(mix(mix(self.seed) ^ mix(step)) >> 1)
-            with autocast(self.encoder.device, enabled=self.bfloat16):
-                rows = [self.encode(side, layers) for side in sides]
-            loss = self.loss(batch, rows, keys_PD, layers)
-            loss.backward()
-        value = float(loss.detach())
-        if not torch.isfinite(loss.detach()):
-            raise DataError(f"step {step}: the loss is {value}; lower run.learning_rate or raise objective.temperature")
-        distributed.sum_gradients(self.encoder.parameters())
-        return value
+            return self.through_cache(batch, sides, keys_PD, layers, step)
+        # dropout follows from the step, so that a resumed run agrees
+        torch.manual_seed(mix(mix(self.seed) ^ mix(step)) >> 1)
+        with autocast(self.encoder.device, enabled=self.bfloat16):
+            rows = [self.encode(side, layers) for side in sides]
+        loss = self.loss(batch, rows, keys_PD, layers)
+        loss.backward()
+        return loss
 
     def encode(self, side: Side, layers: tuple[int, ...]) -> Tensor:
         """Encode this process's share and gather everyone's: [S, n, D]."""

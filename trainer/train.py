@@ -22,26 +22,28 @@ from benchmarks.metrics import Measured
 from indexer.durable import storage_errors
 from indexer.errors import UsageError
 from indexer.progress import SILENT, Progress
+from searchengine import Searcher
 from trainer import checkpoint, distributed
 from trainer.assemble import check, make_negatives, make_objective, make_regulariser
 from trainer.batch import Batch
 from trainer.data import LabelledExamples
 from trainer.encoder import TrainableEncoder, best_device, load_trainable
-from trainer.evaluate import DevSet, evaluate, pooled
+from trainer.evaluate import evaluate, pooled
 from trainer.gate import MEASURE, Verdict, judge, judge_also, judge_gain
 from trainer.interrupt import Interruption
 from trainer.journal import Journal, draw
-from trainer.material import gather
+from trainer.material import INDEX, Material, gather
 from trainer.mine import build_index, mine_with_engine, mine_with_vectors
-from trainer.negatives.hard import Mined
+from trainer.negatives.hard import HardSettings, Mined
 from trainer.objectives import TAUGHT
 from trainer.output import TrainingReport, check_output, write_output
-from trainer.recipe import Recipe
-from trainer.sources import Labels, kind_of, read_labels, read_texts
+from trainer.recipe import CROSS, Recipe
+from trainer.sources import Labelled, Labels, kind_of, read_labels, read_texts
 from trainer.step import Stepper, optimiser, rate_at
 
 WORK = "training"
 CPU_TOKENS, GPU_TOKENS = 2048, 65_536  # padded tokens a block: what runs fastest without filling memory
+HeldOut = Any  # a DevSet, or what another kind of run is judged by: it has a kind, a length and documents
 
 
 def train(
@@ -85,7 +87,7 @@ def train(
         checkpointing=recipe.run.checkpointing,
         progress=progress,
     )
-    run = Training(recipe, data, work, encoder, labels, base, dev, progress)
+    run = make_run(recipe, data, work, encoder, labels, base, dev, progress)
     state = checkpoint.load(work, checkpoint.LATEST) if resume else None
     if resume and state is None:
         progress.note(f"{output}: no checkpoint, so training starts at the beginning")
@@ -105,6 +107,7 @@ def train(
         after,
     )
     if distributed.rank() == 0:
+        run.tidy()
         facts = {
             "base": encoder.folder.name,
             "data": [path.resolve().name for path in data],
@@ -115,9 +118,19 @@ def train(
             "queries": len(run.dev),
             "searched": len(run.dev.documents),
         }
-        write_output(report, encoder, recipe, work, facts)
+        write_output(report, run.encoder, recipe, work, facts)
     distributed.barrier()
     return report
+
+
+def make_run(recipe: Recipe, data: Sequence[Path], work: Path, encoder: TrainableEncoder, *rest: Any) -> Training:
+    """Make the run for what a recipe makes: an encoder, or a cross-encoder of one."""
+    if recipe.model.kind == CROSS:
+        from trainer.cross_encoder import TrainableCrossEncoder
+        from trainer.cross_training import CrossTraining  # which is a Training itself
+
+        return CrossTraining(recipe, data, work, TrainableCrossEncoder(encoder, recipe.run.seed), *rest)
+    return Training(recipe, data, work, encoder, *rest)
 
 
 class Training:
@@ -138,16 +151,14 @@ class Training:
         self.data, self.work, self.base, self.progress = data, work, base, progress
         self.encoder = encoder
         self.labels = labels
-        self.material = gather(recipe, data, work, encoder, labels, base, dev, progress)
+        self.material = self.gather(dev)
         self.corpus, self.batches, self.dev = self.material.corpus, self.material.batches, self.material.dev
         self.steps = self.run.steps or self.batches.steps(self.run.epochs)
         self.negatives = make_negatives(recipe)
         self.objective = make_objective(recipe).to(encoder.device)
         self.regulariser = make_regulariser(recipe)
         self.regulariser.check(encoder.width)
-        self.stepper = Stepper(
-            encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
-        )
+        self.stepper = self.make_stepper()
         self.optimiser = optimiser(
             encoder, self.objective, learning_rate=self.run.learning_rate, weight_decay=self.run.weight_decay
         )
@@ -156,7 +167,39 @@ class Training:
         self.before: dict[str, float] = {}
         self.each: list[dict[str, float]] = []  # nDCG@10 of each held-out query at the start, a set each
         self.best: tuple[float, int] = (-1.0, 0)  # pooled nDCG@10 and its step
-        self.quick: DevSet | None = None
+        self.quick: HeldOut | None = None
+
+    def make_stepper(self) -> Stepper:
+        """Make what takes a step."""
+        return Stepper(
+            self.encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
+        )
+
+    def gather(self, dev: Path | None) -> Material:
+        """Read the data and hold out what the run is judged by; ``dev``: judged queries to judge by too."""
+        return gather(self.recipe, self.data, self.work, self.encoder, self.labels, self.base, dev, self.progress)
+
+    def at_start(self, dev: HeldOut, journal: Journal) -> Measured:
+        """Measure what the run starts from."""
+        return self.evaluate(dev, 0, journal)
+
+    def quick_set(self, pool: list[int] | None = None) -> HeldOut:
+        """Make the set for evaluations during the run; ``pool``: which places of the whole set an earlier run chose."""
+        if pool is None:
+            return pooled(self.dev, self.encoder)
+        return dataclasses.replace(
+            self.dev,
+            kind=f"{self.dev.kind}, pooled",
+            documents=self.dev.documents[pool],
+            passages=[self.dev.passages[at] for at in pool],
+        )
+
+    def measure(self, dev: HeldOut) -> Measured:
+        """Measure the encoder as it is."""
+        return evaluate(self.encoder, dev, self.progress)
+
+    def tidy(self) -> None:
+        """Remove what only the run needed."""
 
     # beginning, steps, end
 
@@ -165,11 +208,11 @@ class Training:
         self.start_weights = checkpoint.weights(self.encoder) if self.run.start_share else None
         self.negatives.start(self.encoder, self.steps, len(self.corpus))
         if state is None:
-            started = [self.evaluate(dev, 0, journal) for dev in self.material.devs]
+            started = [self.at_start(dev, journal) for dev in self.material.devs]
             self.before, self.each = started[0].means, [found.queries[MEASURE] for found in started]
             if self.run.evaluate_every:
-                self.quick = pooled(self.dev, self.encoder)
-                self.best = (self.evaluate(self.quick, 0, journal).means[MEASURE], 0)
+                self.quick = self.quick_set()
+                self.best = (self.at_start(self.quick, journal).means[MEASURE], 0)
             if self.recipe.negatives.kind == "hard" and isinstance(self.batches.examples, LabelledExamples):
                 self.batches.examples.mined = distributed.from_first(self.mine_first)
             self.check_teacher()
@@ -189,14 +232,8 @@ class Training:
             self.batches.examples.mined = {
                 key: Mined(*(tuple(values) for values in found)) for key, *found in state["mined"]
             }
-        if state["pool"] is not None:
-            kept = torch.tensor(state["pool"]).numpy()
-            self.quick = dataclasses.replace(
-                self.dev,
-                kind=f"{self.dev.kind}, pooled",
-                documents=self.dev.documents[kept],
-                passages=[self.dev.passages[at] for at in kept.tolist()],
-            )
+        if self.run.evaluate_every:
+            self.quick = self.quick_set(state["pool"])
         self.progress.note(f"resumed at step {self.done:,} of {self.steps:,}")
 
     def check_teacher(self) -> None:
@@ -309,10 +346,10 @@ class Training:
 
     # pieces of the above
 
-    def evaluate(self, dev: DevSet, step: int, journal: Journal) -> Measured:
+    def evaluate(self, dev: HeldOut, step: int, journal: Journal) -> Measured:
         """Measure on a held-out set and write it down; every process does the same and comes to the same figures."""
         started = time.monotonic()
-        found = evaluate(self.encoder, dev, self.progress)
+        found = self.measure(dev)
         journal.exclude(time.monotonic() - started)
         journal.evaluation(step, dev.kind, found.means)
         return found
@@ -329,15 +366,23 @@ class Training:
             return self.mine_again(self.dev.start_rows)  # the whole corpus has just been encoded
         if self.run.from_scratch:
             return self.mine_again()
-        place = self.work / "index"
+        found = self.mine_by_index(examples.labels, examples.hard)
+        shutil.rmtree(self.work / INDEX, ignore_errors=True)
+        return found
+
+    def searcher(self) -> Searcher:
+        """Open an index of the data under the starting model, made where it is not there yet."""
         model = None if self.base is None else str(self.base)
-        with build_index(read_texts(self.data, self.progress), place, model, self.progress) as searcher:
-            found, left_out = mine_with_engine(searcher, examples.labels, examples.hard, self.progress)
+        return build_index(read_texts(self.data, self.progress), self.work / INDEX, model, self.progress)
+
+    def mine_by_index(self, labels: Sequence[Labelled], settings: HardSettings) -> dict[str, Mined]:
+        """Mine with the engine and say how much was found."""
+        with self.searcher() as searcher:
+            found, left_out = mine_with_engine(searcher, labels, settings, self.progress)
         count = sum(len(mined.documents) for mined in found.values())
         self.progress.note(
             f"mined {count:,} hard negatives for {len(found):,} queries; {left_out:,} looked like answers"
         )
-        shutil.rmtree(place, ignore_errors=True)
         return found
 
     def mine_again(self, rows: np.ndarray | None = None) -> dict[str, Mined]:
@@ -365,7 +410,7 @@ class Training:
         examples = self.batches.examples
         mined = examples.mined if isinstance(examples, LabelledExamples) else {}
         pool = None
-        if self.quick is not None:
+        if self.quick is not None and self.quick is not self.dev:
             kept = set(self.quick.documents.tolist())
             pool = [at for at, number in enumerate(self.dev.documents.tolist()) if number in kept]
         checkpoint.save(

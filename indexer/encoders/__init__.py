@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
+    from indexer.encoders.cross import CrossEncoder
+    from indexer.encoders.tokens import TokenEncoder
+
 
 class Encoder(Protocol):
     """Turns texts into unit vectors.
@@ -97,3 +100,29 @@ def load_stored_encoder(folder: Path, *, threads: int | None = None) -> Encoder:
     from indexer.encoders.stored import load
 
     return load(folder, threads=threads)
+
+
+def load_stored_tokens(folder: Path, *, threads: int | None = None) -> TokenEncoder:
+    """Load what gives the vectors of tokens out of an index, for late interaction, by the same libraries.
+
+    Raises as ``load_stored_encoder`` does, and ModelError for an index that an earlier version made.
+    """
+    from indexer.encoders.stored import load_tokens
+
+    return load_tokens(folder, threads=threads)
+
+
+def load_cross_encoder(model: str | Path, *, progress: Progress = SILENT) -> CrossEncoder:
+    """Load a sentence-transformers CrossEncoder for queries: a folder or a name on the hub.
+
+    The first load on a machine exports it to the user's cache (5 to 15 s); later ones need no torch.
+    Raises ModelError when it cannot be had or trusted, or is no cross-encoder.
+    """
+    from indexer.encoders.cache import cache_root
+    from indexer.encoders.model_folder import find
+
+    root = cache_root(progress)
+    folder = find(model, root)
+    from indexer.encoders.export_cross import prepare_cross
+
+    return prepare_cross(folder, root, progress)

@@ -78,7 +78,7 @@ class BatchedEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without special tokens, prompt and truncation."""
-        encodings = self.tokenizer.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [len(encoding) for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
@@ -87,14 +87,14 @@ class BatchedEncoder:
         limit = self.max_length * CHARACTERS_PER_TOKEN
         positions: dict[str, int] = {}
         rows = np.fromiter(
-            (positions.setdefault(_encodable(prompt + text[:limit]), len(positions)) for text in texts),
+            (positions.setdefault(encodable(prompt + text[:limit]), len(positions)) for text in texts),
             np.int64,
             len(texts),
         )
         distinct = list(positions)
         vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
         for start, ids in self._tokenised(distinct):
-            for batch in _batches([len(row) for row in ids], self._runner.token_budget, self._runner.multiple):
+            for batch in batches([len(row) for row in ids], self._runner.token_budget, self._runner.multiple):
                 vectors[start + batch] = self._run([ids[row] for row in batch])
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         # written so that NaN counts as unsound: every comparison with it is false
@@ -142,7 +142,7 @@ class BatchedEncoder:
         return vectors
 
 
-def _batches(lengths: list[int], token_budget: int, multiple: int) -> Iterator[np.ndarray]:
+def batches(lengths: list[int], token_budget: int, multiple: int) -> Iterator[np.ndarray]:
     """Cut rows, longest first, into batches of at most ``token_budget`` padded tokens (one row at least)."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
@@ -153,5 +153,6 @@ def _batches(lengths: list[int], token_budget: int, multiple: int) -> Iterator[n
         start += count
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    """Replace half characters, which no tokenizer takes."""
     return text if text.isascii() else SURROGATES.sub("\ufffd", text)

@@ -1,14 +1,13 @@
 """A sentence-transformers model → three ONNX graphs with pooling and normalisation inside, kept in the user's cache.
 
 `passages.onnx` is exact (float32), `query.onnx` small (8-bit weights), `mixed.onnx` for OpenVINO (8-bit feed-forward
-layers). All take input_ids and attention_mask, int64
-[texts, tokens], and give `embedding`, float32 [texts, dimension], rows of unit length. The only module that loads
-sentence-transformers; `torch.py` borrows its ``load_modules``.
+layers). All take input_ids and attention_mask, int64 [texts, tokens], and give `embedding`, float32 [texts, dimension],
+rows of unit length; `query.onnx` also `tokens`, float32 [texts, tokens, width], the last hidden states, each of unit
+length, which cost a query next to nothing. `torch.py` and the trainer borrow ``load_modules``.
 """
 
 from __future__ import annotations
 
-import logging
 import shutil
 import warnings
 from dataclasses import replace
@@ -20,8 +19,9 @@ import numpy as np
 from indexer.encoders import cache, spec
 from indexer.encoders.batching import BatchedEncoder
 from indexer.encoders.model_folder import ModelFolder
-from indexer.encoders.onnx import OnnxRunner
+from indexer.encoders.onnx import EMBEDDING, TOKENS, OnnxRunner
 from indexer.encoders.spec import Spec
+from indexer.encoders.trace import trace, without_output
 from indexer.errors import ModelError
 from indexer.progress import SILENT, Progress
 
@@ -32,9 +32,7 @@ PASSAGES = "passages.onnx"
 QUERY = "query.onnx"
 MIXED = "mixed.onnx"
 TOKENIZER = "tokenizer.json"
-OPSET = 17
-REVISION = 4  # raise it when the graphs change, so that caches are made anew
-LARGEST_BYTES = 1_900_000_000  # protobuf ends at 2 GiB, and weights outside the graph are never loaded
+REVISION = 5  # raise it when the graphs change, so that caches are made anew
 EXACT = 0.9999  # least cosine of the float32 graph with torch
 INTERCHANGEABLE = 0.999  # least cosine of the query graph: what the Encoder seam promises
 SAMPLES = (
@@ -177,21 +175,24 @@ def _fill(target: Path, described: Spec, tokenizer: str, model: SentenceTransfor
     from indexer.encoders.quantise import quantise, quantise_feed_forward
 
     (target / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-    _export(model, target / PASSAGES)
+    _export(model, target / QUERY)
+    without_output(target / QUERY, TOKENS, target / PASSAGES)
     expected = model.encode(list(SAMPLES), prompt="", normalize_embeddings=True, show_progress_bar=False)
     least = _agreement(target / PASSAGES, described, tokenizer, expected)
     if least < EXACT:
         raise ModelError(
             f"{described.name}: its ONNX graph disagrees with torch (cosine {least:.4f}); this model is not supported"
         )
-    quantise(target / PASSAGES, target / QUERY)
+    exact = target / f"exact-{QUERY}"
+    (target / QUERY).rename(exact)
+    quantise(exact, target / QUERY)
     least = _agreement(target / QUERY, described, tokenizer, expected)
     if least < INTERCHANGEABLE:
         progress.note(
             f"{described.name}: 8-bit weights change its vectors (cosine {least:.4f}); the exact graph is kept instead"
         )
-        (target / QUERY).unlink()
-        (target / QUERY).hardlink_to(target / PASSAGES)
+        exact.replace(target / QUERY)
+    exact.unlink(missing_ok=True)
     quantise_feed_forward(target / PASSAGES, target / MIXED)  # judged where it runs, by choose.py
     files = {
         name: {"size_bytes": (target / name).stat().st_size, "sha256": cache.sha256_of(target / name)}
@@ -211,14 +212,8 @@ def _agreement(graph: Path, described: Spec, tokenizer: str, expected: np.ndarra
 def _export(model: SentenceTransformer, path: Path) -> None:
     import torch
 
-    size_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    if size_bytes > LARGEST_BYTES:
-        raise ModelError(
-            f"the model has {size_bytes / 1e9:.1f} GB of weights; one graph file holds {LARGEST_BYTES / 1e9:.1f} GB"
-        )
-
     class Graph(torch.nn.Module):  # type: ignore[misc]  # mypy follows no import into torch
-        """input_ids, attention_mask → unit vectors, as one module that can be traced."""
+        """input_ids, attention_mask → unit vectors of texts and of their tokens, as one module that can be traced."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -226,31 +221,12 @@ def _export(model: SentenceTransformer, path: Path) -> None:
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             features = {"input_ids": input_ids, "attention_mask": attention_mask}
-            for step in self.steps:
+            features = self.steps[0](features)
+            tokens = features["token_embeddings"]
+            for step in self.steps[1:]:
                 features = step(features)
-            return torch.nn.functional.normalize(features["sentence_embedding"], p=2, dim=1)
+            unit = torch.nn.functional.normalize
+            return unit(features["sentence_embedding"], p=2, dim=1), unit(tokens, p=2, dim=2)
 
-    ids = torch.randint(4, 1000, (2, 11))
-    mask = torch.ones_like(ids)
-    mask[1, 7:] = 0  # a ragged batch, or the tracer may drop the mask
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(
-                Graph().eval(),
-                (ids, mask),
-                str(path),
-                input_names=["input_ids", "attention_mask"],
-                output_names=["embedding"],
-                dynamic_axes={
-                    "input_ids": {0: "texts", 1: "tokens"},
-                    "attention_mask": {0: "texts", 1: "tokens"},
-                    "embedding": {0: "texts"},
-                },
-                opset_version=OPSET,
-                dynamo=False,  # the other exporter needs onnxscript, and its graph is no faster
-            )
-        except Exception as error:  # the tracer meets any model's code
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"the model cannot be expressed as an ONNX graph ({reason[:200]})") from error
+    axes = {EMBEDDING: {0: "texts"}, TOKENS: {0: "texts", 1: "tokens"}}
+    trace(Graph(), ["input_ids", "attention_mask"], axes, path)

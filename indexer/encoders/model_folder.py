@@ -34,6 +34,19 @@ class ModelFolder:
         """Name the folder's present content, file by file."""
         return fingerprint({"files": self.hashes})
 
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Tell whether the model ends in a layer that scores: a classification head, or a Dense module named so."""
+        configs = [(kind, self._config(place)) for kind, place in self.modules if kind in ("Transformer", "Dense")]
+        if any(kind == "Dense" and config.get("module_output_name") == "scores" for kind, config in configs):
+            return True
+        kinds = configs[0][1].get("architectures")
+        return isinstance(kinds, list) and any(str(kind).endswith("ForSequenceClassification") for kind in kinds)
+
+    def _config(self, place: str) -> dict[str, object]:
+        config: dict[str, object] = _read_json(self.path / place / "config.json", self.path, required=False)
+        return config
+
     def weights(self) -> dict[str, str]:
         """Give the sha256 of each weight file."""
         return {name: digest for name, digest in self.hashes.items() if name.endswith(".safetensors")}
@@ -44,7 +57,7 @@ class ModelFolder:
         for kind, place in self.modules:
             if kind == "Pooling":  # written in two ways over the years; the library's own reading of it counts
                 continue
-            config = _read_json(self.path / place / "config.json", self.path, required=False)
+            config = self._config(place)
             settings[place] = {k: v for k, v in config.items() if not k.startswith("_") and k not in VOLATILE}
         return settings
 

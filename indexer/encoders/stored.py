@@ -17,6 +17,7 @@ from indexer.encoders import spec
 from indexer.encoders.batching import BatchedEncoder
 from indexer.encoders.cache import sha256_of
 from indexer.encoders.onnx import OnnxRunner
+from indexer.encoders.tokens import TokenEncoder
 from indexer.errors import DamagedIndex, ModelError
 
 GRAPH = "query.onnx"
@@ -51,12 +52,31 @@ def load(folder: Path, *, threads: int | None = None) -> BatchedEncoder:
     Raises ModelError when the description is missing or malformed, DamagedIndex when another file is missing or is not
     the one described. Every byte is hashed before a library parses it (25 MB: 15 ms).
     """
+    described, text, truncating, runner = _load(folder, threads or QUERY_THREADS)
+    return BatchedEncoder(described, text, runner, folder, truncating)
+
+
+def load_tokens(folder: Path, *, threads: int | None = None) -> TokenEncoder:
+    """Load what gives the vectors of tokens from an index's folder; it reads passages, so it takes every core.
+
+    Raises as ``load`` does, and ModelError for a graph that an earlier version wrote, without them.
+    """
+    described, _, truncating, runner = _load(folder, threads)
+    if not runner.gives_tokens:
+        raise ModelError(
+            f"{folder / GRAPH}: gives no vectors of tokens, for which late interaction asks (an earlier version wrote "
+            "it; index with --rebuild to write it anew)"
+        )
+    return TokenEncoder(described, truncating, runner)
+
+
+def _load(folder: Path, threads: int | None) -> tuple[spec.Spec, str, Tokenizer, OnnxRunner]:
     described, files = spec.read(folder)
     graph = _read(folder / GRAPH, files.get(GRAPH))
     tokenizer = _read(folder / TOKENIZER, files.get(TOKENIZER))
     # The graph is parsed outside the interpreter's lock (75 ms): the tokenizer (20 ms) is made meanwhile.
     with ThreadPoolExecutor(1, thread_name_prefix="graph") as beside:
-        running = beside.submit(OnnxRunner, graph, threads=threads or QUERY_THREADS)
+        running = beside.submit(OnnxRunner, graph, threads=threads)
         try:
             text = tokenizer.decode("utf-8")
             truncating = Tokenizer.from_str(text)
@@ -64,7 +84,7 @@ def load(folder: Path, *, threads: int | None = None) -> BatchedEncoder:
             raise DamagedIndex(
                 f"{folder / TOKENIZER}: no tokenizer ({str(error)[:120]}); index again to write it anew"
             ) from None
-        return BatchedEncoder(described, text, running.result(), folder, truncating)
+        return described, text, truncating, running.result()
 
 
 def _read(path: Path, described: dict[str, object] | None) -> bytes:

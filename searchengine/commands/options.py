@@ -14,6 +14,19 @@ index_option = click.option(
     help="The index's folder. [default: .searchengine, here or above; env SEARCHENGINE_INDEX]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+rerank_option = click.option(
+    "--rerank",
+    metavar="MODEL",
+    help="Read the best again: 'late' (the index's own encoder) or a CrossEncoder's folder or name.",
+)
+rerank_depth_option = click.option(
+    "--rerank-depth", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many are read again."
+)
+rerank_weight_option = click.option(
+    "--rerank-weight",
+    type=click.FloatRange(0, 1),
+    help="The reranker's share of the order.  [default: 0.5, of late 0.3]",
+)
 
 ann_option = click.option(
     "--ann",

@@ -8,8 +8,15 @@ from pathlib import Path
 import click
 
 import searchengine
-from searchengine import render
-from searchengine.commands.options import index_option, json_option, located
+from searchengine import render, terminal
+from searchengine.commands.options import (
+    index_option,
+    json_option,
+    located,
+    rerank_depth_option,
+    rerank_option,
+    rerank_weight_option,
+)
 
 
 @click.command()
@@ -33,6 +40,9 @@ from searchengine.commands.options import index_option, json_option, located
     help="How hybrid joins its two lists: standardised scores, asked again with the best passages' direction added; "
     "the same in one pass; weighted min-max scores; reciprocal ranks.",
 )
+@rerank_option
+@rerank_depth_option
+@rerank_weight_option
 @click.option("--explain", is_flag=True, help="Show what each retriever gave a hit.")
 @json_option
 def query(
@@ -43,12 +53,25 @@ def query(
     where: str | None,
     all_passages: bool,
     fusion: str,
+    rerank: str | None,
+    rerank_depth: int,
+    rerank_weight: float | None,
     explain: bool,
     as_json: bool,
 ) -> None:
     """Search the index for TEXT."""
     with searchengine.open(located(index)) as searcher:
-        answer = searcher.answer(text, count, mode=mode, where=where, all_passages=all_passages, fusion=fusion)
+        answer = searcher.answer(
+            text,
+            count,
+            mode=mode,
+            where=where,
+            all_passages=all_passages,
+            fusion=fusion,
+            rerank=None if rerank is None else searcher.reranker(rerank, terminal.progress()),
+            rerank_depth=rerank_depth,
+            rerank_weight=rerank_weight,
+        )
         for note in answer.notes:
             render.note(note)
         if as_json:

@@ -94,6 +94,22 @@ def test_the_figures_are_those_of_the_run_files(beir, tmp_path):
         assert result.means["nDCG@10"] < 1
 
 
+def test_the_last_mode_is_measured_once_more_as_read_again(beir, tmp_path):
+    report = bench(beir(), modes=("bm25", "dense"), rerank="late", rerank_depth=4, rerank_weight=1.0)
+    assert list(report.results) == ["bm25", "dense", "dense+rerank"]
+    assert report.details["rerank"] == "late"
+    assert report.results["dense+rerank"].latency is not None
+    again = report.lists["dense+rerank"]
+    assert {query: set(found) for query, found in again.items()} == {
+        query: set(found) for query, found in report.lists["dense"].items()
+    }
+    assert {(one.a, one.b) for one in report.comparisons} == {
+        ("dense", "bm25"),
+        ("dense+rerank", "bm25"),
+        ("dense+rerank", "dense"),
+    }
+
+
 def test_a_kept_index_is_reused(beir, tmp_path):
     folder = beir()
     first = bench(folder, index=tmp_path / "index", modes=["dense"])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trainer.batch import Contrast
 from trainer.objectives.infonce import InfoNCE
-from trainer.objectives.similarity import Judged, judged, mean, similarity
+from trainer.objectives.similarity import Judged, judged, mean, scores
 from trainer.settings import within
 
 
@@ -29,7 +29,7 @@ class ListDistillation(nn.Module):  # type: ignore[misc]  # mypy follows no impo
 
     def forward(self, contrast: Contrast) -> Tensor:
         """Compute the loss of a contrast: the mean over scored anchors, and the mean over all of them."""
-        rows = judged(contrast, similarity(contrast.query_BD, contrast.passage_PD))
+        rows = judged(contrast, scores(contrast))
         loss = divergence(
             rows._replace(score=rows.score / self.temperature, teacher=rows.teacher / self.teacher_temperature)
         )

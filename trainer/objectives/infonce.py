@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.batch import Contrast
-from trainer.objectives.similarity import similarity
+from trainer.objectives.similarity import scores, similarity
 from trainer.settings import rates, within
 
 TEMPERATURE_MIN, TEMPERATURE_MAX = 0.01, 1.0  # of a learned one; below, a single negative can rule a whole step
@@ -62,7 +62,7 @@ class InfoNCE(nn.Module):  # type: ignore[misc]  # mypy follows no import into t
     def forward(self, contrast: Contrast) -> Tensor:
         """Compute the mean loss of a contrast."""
         temperature = self.temperature
-        similarity_BP = similarity(contrast.query_BD, contrast.passage_PD)
+        similarity_BP = scores(contrast)
         target_B, excluded_BP = contrast.target_B, contrast.excluded_BP
         positive_B = similarity_BP.gather(1, target_B[:, None])[:, 0]
         queue_ND = contrast.queue_ND if self.queue_share > 0 else None

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainer.batch import Contrast
 from trainer.objectives.distillation import log_softmax
-from trainer.objectives.similarity import Judged, judged, mean, similarity
+from trainer.objectives.similarity import Judged, judged, mean, scores
 from trainer.settings import within
 
 
@@ -26,7 +26,7 @@ class ListNet(nn.Module):  # type: ignore[misc]  # mypy follows no import into t
 
     def forward(self, contrast: Contrast) -> Tensor:
         """Compute the mean loss over the graded anchors of a contrast; 0 where it has none."""
-        rows = judged(contrast, similarity(contrast.query_BD, contrast.passage_PD))
+        rows = judged(contrast, scores(contrast))
         return top_one(
             rows._replace(score=rows.score / self.temperature, teacher=rows.teacher / self.grade_temperature)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from trainer.batch import Contrast
-from trainer.objectives.similarity import Judged, judged, mean, similarity
+from trainer.objectives.similarity import Judged, judged, mean, scores
 from trainer.settings import within
 
 
@@ -25,7 +25,7 @@ class MarginMSE(nn.Module):  # type: ignore[misc]  # mypy follows no import into
 
     def forward(self, contrast: Contrast) -> Tensor:
         """Compute the mean loss over the margins of a contrast; 0 where it has none."""
-        rows = judged(contrast, similarity(contrast.query_BD, contrast.passage_PD))
+        rows = judged(contrast, scores(contrast))
         return margin_mse(rows._replace(score=rows.score * self.scale))
 
 

@@ -20,6 +20,13 @@ def similarity(query_BD: Tensor, passage_PD: Tensor) -> Tensor:
         return precise(query_BD) @ precise(passage_PD).T
 
 
+def scores(contrast: Contrast) -> Tensor:
+    """Give what the model thinks of every anchor and passage, [B, P]: cosines, or the scores of pairs it read."""
+    if contrast.score_BP is not None:
+        return precise(contrast.score_BP)
+    return similarity(contrast.query_BD, contrast.passage_PD)
+
+
 def precise(tensor: Tensor) -> Tensor:
     """Widen half precision to float32; float64 stays."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
