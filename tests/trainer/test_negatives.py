@@ -27,6 +27,12 @@ def test_the_filter_removes_exactly_what_its_rule_says(scores, positive, share, 
         assert fits == (not above_share and not score > positive - margin)
 
 
+def test_a_share_above_one_leaves_nothing_out_but_by_a_margin():
+    assert allowed([0.9, 0.2], 0.5, share=1.1, margin=0.0).tolist() == [True, True]
+    assert allowed([0.9, 0.2], -0.1, share=1.1, margin=0.0).tolist() == [True, True]
+    assert allowed([0.9, 0.45, 0.2], 0.5, share=1.1, margin=0.1).tolist() == [False, False, True]
+
+
 @given(data=st.data())
 def test_mining_never_returns_what_is_judged_relevant(data):
     keys = [f"d{number}" for number in range(data.draw(st.integers(3, 30)))]

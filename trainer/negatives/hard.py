@@ -35,8 +35,9 @@ class HardSettings:
     """``per_query`` negatives each visit, drawn from the ``pool`` best left of ranks ``range_min`` to ``range_max``.
 
     ``source``: which retrieval ranks; "both" takes dense and BM25 in turn. ``share``: leave out what scores above this
-    share of the positive (0.95); ``margin``: or above the positive less this. ``random``: the chance that a negative is
-    any document instead. ``refresh``: mine anew with the model in training every so many epochs, 0 never (ANCE).
+    share of the positive (0.95; above 1 none); ``margin``: or above the positive less this (0: not asked). ``random``:
+    the chance that a negative is any document instead. ``refresh``: mine anew with the model in training every so many
+    epochs, 0 never (ANCE).
     """
 
     per_query: int = 2
@@ -72,10 +73,11 @@ def allowed(scores: Sequence[float] | np.ndarray, positive: float, *, share: flo
     """Say which candidates may be negatives: those at or below the positive's score × share and − margin, bool [n].
 
     Scores and ``positive`` are cosines. With a positive at or below 0 a share has no meaning: nothing above it passes.
+    A share above 1 and a margin of 0 leave nothing out.
     """
     values = np.asarray(scores, dtype=np.float64)
-    limit = min(positive * share if positive > 0 else positive, positive - margin)
-    return values <= limit
+    limit = np.inf if share > 1 else positive * share if positive > 0 else positive
+    return values <= (min(limit, positive - margin) if margin > 0 else limit)
 
 
 def choose(mined: Mined, documents: int, settings: HardSettings, rng: np.random.Generator) -> list[int | str]:
