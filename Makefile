@@ -81,6 +81,7 @@ bench-speed: .venv/.installed peers  ## encoding, indexing and query speed and m
 	$(BIN)/python -m benchmarks.speed.query /tmp/searchengine-speed
 	$(BIN)/python -m benchmarks.speed.sizes $(DATA)/scifact --sizes $(SIZES) --keep /tmp/searchengine-sizes \
 		--json runs/speed/sizes.json --plot runs/speed/sizes.png
+	$(BIN)/python -m benchmarks.speed.update
 
 bench-train: .venv/.installed  ## a MoCo step against a plain loop; three seeds of supervised-hard (about an hour)
 	$(BIN)/python -m benchmarks.speed.train $(DATA)/scifact
