@@ -121,7 +121,7 @@ def build(writer: Writer, segment: str, factory: str, wish: Wish, progress: Prog
             sync_folder(writer.folder)
         target.mkdir()
         try:
-            description = _write(opened, target, factory, wish, progress)
+            description = derive_segment(opened, target, factory, wish, progress)
         except RuntimeError as error:  # FAISS's for any failure
             shutil.rmtree(target)
             if "interrupted" in str(error):  # FAISS looks for Ctrl-C itself, and says so in its own way
@@ -145,7 +145,13 @@ def build(writer: Writer, segment: str, factory: str, wish: Wish, progress: Prog
     return description
 
 
-def _write(segment: Segment, target: Path, factory: str, wish: Wish, progress: Progress) -> Description:
+def derive_segment(
+    segment: Segment, target: Path, factory: str, wish: Wish, progress: Progress = SILENT
+) -> Description:
+    """Build a structure of a segment into the folder ``target`` and say how to search it.
+
+    Raises RuntimeError, FAISS's for any failure, and UsageError for what is no factory string.
+    """
     import faiss
 
     started = time.monotonic()

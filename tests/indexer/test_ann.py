@@ -62,7 +62,7 @@ def segments(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> d
     for factory in FACTORIES:
         target = folder / factory.replace(",", "-")
         target.mkdir()
-        description = indexer.derive._write(plain, target, factory, Wish(factory, 0.9), SILENT)
+        description = indexer.derive.derive_segment(plain, target, factory, Wish(factory, 0.9), SILENT)
         assert read_description(target) == description
         made[factory] = open_segment(folder / "s", ROWS, DIMENSION, plain.dead.tolist(), Ann(target, description))
     return made
