@@ -94,7 +94,7 @@ def calibrate(
     ladder: list[int],
     cost: float,
 ) -> Calibration:
-    """Find the cheapest effort and number of candidates to score again that reach the recall@10 ``target`` with a margin.
+    """Find the cheapest effort and number of candidates to score again that reach a recall@10, with a margin.
 
     ``cost``: that of one step of effort, in candidates scored again. Scoring candidates again puts every true neighbour
     among them in its place, so that recall is the share of the truth [m, 10] among the first ``rerank`` candidates.
