@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint types imports unit bench-check bench-peers bench-speed peers bench-train wheel clean
+.PHONY: help demo test lint types imports unit bench-check bench-peers bench-scale bench-speed peers bench-train wheel clean
 
 help:  ## list the doors
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -82,6 +82,10 @@ bench-speed: .venv/.installed peers  ## encoding, indexing and query speed and m
 	$(BIN)/python -m benchmarks.speed.sizes $(DATA)/scifact --sizes $(SIZES) --keep /tmp/searchengine-sizes \
 		--json runs/speed/sizes.json --plot runs/speed/sizes.png
 	$(BIN)/python -m benchmarks.speed.update
+
+bench-scale: .venv/.installed  ## every kind of search structure against the exact scan, 10 k to 1 M vectors (half an hour)
+	$(BIN)/python -m benchmarks.scale.curve --json /tmp/searchengine-scale.json --plots /tmp/searchengine-scale
+	$(BIN)/python -m benchmarks.scale.curve --sizes 100000 --real $(DATA)/train-text
 
 bench-train: .venv/.installed  ## a MoCo step against a plain loop; three seeds of supervised-hard (about an hour)
 	$(BIN)/python -m benchmarks.speed.train $(DATA)/scifact
