@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.errors import UsageError
 from indexer.index import Splitting, find_index, is_index, place_for
 from indexer.progress import SILENT, Progress
 from searchengine.engine import Searcher
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
 type_of_path = str | os.PathLike[str]
 
 
-def open(path: type_of_path = ".") -> Searcher:
+def open(path: type_of_path = ".", *, device: str = "cpu", progress: Progress = SILENT) -> Searcher:
     """Open an index for searching: its own folder, or any folder at or below the one it indexes.
 
-    Raises NoIndex, IncompatibleIndex, DamagedIndex.
+    ``device``: "cpu", or "cuda" to hold the vectors on this machine's GPUs; ``progress`` is told where they cannot be.
+    Raises NoIndex, IncompatibleIndex, DamagedIndex, UsageError.
     """
-    return Searcher(find_index(Path(path)))
+    if device == "cpu":
+        return Searcher(find_index(Path(path)))
+    if device != "cuda":
+        raise UsageError(f"no device {device!r}: there are cpu, cuda")
+    from searchengine.gpu import GpuNearest
+
+    return Searcher(find_index(Path(path)), nearest=GpuNearest(progress).nearest)
 
 
 def index(

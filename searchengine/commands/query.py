@@ -43,6 +43,13 @@ from searchengine.commands.options import (
 @rerank_option
 @rerank_depth_option
 @rerank_weight_option
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where vectors are searched; cuda copies them to the GPUs first.",
+)
 @click.option("--explain", is_flag=True, help="Show what each retriever gave a hit.")
 @json_option
 def query(
@@ -56,11 +63,12 @@ def query(
     rerank: str | None,
     rerank_depth: int,
     rerank_weight: float | None,
+    device: str,
     explain: bool,
     as_json: bool,
 ) -> None:
     """Search the index for TEXT."""
-    with searchengine.open(located(index)) as searcher:
+    with searchengine.open(located(index), device=device, progress=terminal.progress()) as searcher:
         answer = searcher.answer(
             text,
             count,
