@@ -1,11 +1,13 @@
-"""What supervised training brings: `searchengine train` by several seeds or settings, measured on test or on dev.
+"""What training brings: `searchengine train` and `adapt`, by several seeds or settings, measured on test or on dev.
 
     python -m benchmarks.finetune seeds ../shared/data/scifact --untouched ../shared/data/cranfield --keep /tmp/models
     python -m benchmarks.finetune negatives ../shared/data/scifact --keep /tmp/ablation
+    python -m benchmarks.finetune adapt ../shared/data/scifact ../shared/data/cranfield --keep /tmp/adapted
 
 ``seeds``: one model a seed, then the test split, dense and hybrid, against the starting model: the mean over seeds of
 each query, a paired bootstrap over queries; and a collection that training never saw. ``negatives``: which negatives
-and which filter help, on held-out training queries alone. Models that lie in --keep already are not trained again.
+and which filter help, on held-out training queries alone. ``adapt``: each collection's documents alone, no judgement
+opened before the last measurement. Models that lie in --keep already are not trained again.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ NEGATIVES: dict[str, tuple[str, dict[str, str]]] = {
 def main() -> None:
     """Read the command line and measure."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("what", choices=["seeds", "negatives"])
-    options.add_argument("data", type=Path)
+    options.add_argument("what", choices=["seeds", "negatives", "adapt"])
+    options.add_argument("data", type=Path, nargs="+")
     options.add_argument("--recipe", default="supervised-hard")
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--untouched", type=Path, help="a collection to measure what was forgotten")
@@ -50,14 +52,21 @@ def main() -> None:
     chosen = options.parse_args()
     chosen.keep.mkdir(parents=True, exist_ok=True)
     sys.stdout.write(f"{machine_line()}\n")
+    if chosen.what == "adapt":
+        for data in chosen.data:
+            adapt(data, chosen.keep / data.name)
+        return
+    if len(chosen.data) > 1:
+        options.error("one collection, please")
+    (learnt,) = chosen.data
     if chosen.what == "negatives":
-        ablate(reduced(chosen.data, chosen.keep / "sub-corpus", chosen.documents), chosen.keep, chosen.only)
+        ablate(reduced(learnt, chosen.keep / "sub-corpus", chosen.documents), chosen.keep, chosen.only)
         return
     models = [
-        train(chosen.recipe, chosen.data, chosen.keep / f"seed-{seed}", {"run.seed": seed})
+        train(chosen.recipe, learnt, chosen.keep / f"seed-{seed}", {"run.seed": seed})
         for seed in chosen.seeds.split(",")
     ]
-    for data in (chosen.data, chosen.untouched):
+    for data in (learnt, chosen.untouched):
         if data is not None:
             against_start(data, models)
 
@@ -71,6 +80,26 @@ def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str], bas
         command += [] if base is None else ["--base", str(base)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output
+
+
+def adapt(data: Path, output: Path) -> None:
+    """Adapt to a collection's documents by the installed command, and print what it says and what judges say."""
+    report = output / "training" / "report.json"
+    if not report.is_file():
+        program = str(Path(sys.executable).with_name("searchengine"))
+        # a copy without judgements: nothing that the command could have looked at by mistake
+        bare = output.with_name(f"{output.name}-documents")
+        bare.mkdir(exist_ok=True)
+        corpus = find_file(data, "corpus.jsonl")[0]
+        if corpus is None:
+            raise SystemExit(f"{data}: no BEIR folder")
+        (bare / corpus.name).write_bytes(corpus.read_bytes())
+        command = [program, "adapt", "--data", str(bare), "--output", str(output)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    told = json.loads(report.read_text())
+    sys.stdout.write(f"\n{data.name}: {told['reason']}; {told['steps']} steps, {told['seconds'] / 60:.1f} minutes\n")
+    if told["kept"]:
+        against_start(data, [output])
 
 
 def reduced(data: Path, target: Path, documents: int) -> Path:
