@@ -110,7 +110,8 @@ class Segment:
         self.documents = documents
         self.dead = dead
         self.ann = ann
-        self._file = os.open(folder / VECTORS, os.O_RDONLY | os.O_CLOEXEC) if codes.nbytes >= _READ_FROM_BYTES else None
+        is_large = isinstance(codes, np.memmap) and codes.nbytes >= _READ_FROM_BYTES
+        self._file = os.open(folder / VECTORS, os.O_RDONLY | os.O_CLOEXEC) if is_large else None
         self._scans = 0
         self._index: Any = None  # the FAISS index, once a scan wanted it
 

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import indexer.derive
+import indexer.merge
+import indexer.vectors
 import searchengine
 from indexer.ann import DESCRIPTION, INDEX, Ann, read_description
 from indexer.backup import backup
@@ -304,10 +306,24 @@ def test_a_reader_that_knows_nothing_of_structures_refuses_in_words(built: Path)
     assert json.loads(requires) == []
 
 
-def test_a_merge_writes_the_file_that_faiss_writes(index: Path) -> None:
+def test_single_rows_of_a_large_segment_are_read_and_not_mapped(
+    segments: dict[str, Segment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = segments[BYTES]
+    monkeypatch.setattr(indexer.vectors, "_READ_FROM_BYTES", 0)
+    read = open_segment(mapped.folder, ROWS, DIMENSION)
+    rows = np.random.default_rng(0).permutation(ROWS)[:400]
+    assert np.array_equal(read.vectors(rows), mapped.codes[rows].astype(np.float32))
+    assert read.vectors(rows[:0]).shape == (0, DIMENSION)
+
+
+@pytest.mark.parametrize("block", [100, 16_384])
+def test_a_merge_writes_the_file_that_faiss_writes(index: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     import faiss
 
+    monkeypatch.setattr(indexer.merge, "_BLOCK_ROWS", block)
     optimize(index)
+    assert verify(index) == []
     snapshot = Snapshot(index)
     with snapshot.reading() as generation:
         (segment,) = generation.segments
