@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.vectors import Segment
+
 QUESTIONS = 400
 FIRST = 10  # the target is about the first ten
 MOVED = 1.1  # how far a question moves from its passage, which is 1 long, along each difference
@@ -36,15 +38,15 @@ class Calibration:
     questions: int
 
 
-def make_questions(codes: np.ndarray, count: int = QUESTIONS) -> tuple[np.ndarray, np.ndarray]:
-    """Make questions of stored vectors float16 [n, D]: (float32 [m, D] of unit length, each one's own row [m])."""
+def make_questions(segment: Segment, count: int = QUESTIONS) -> tuple[np.ndarray, np.ndarray]:
+    """Make questions of a segment's vectors: (float32 [m, D] of unit length, the row [m] that each was made of)."""
+    rows = len(segment.passages)
     chance = np.random.default_rng(0)
-    own = np.sort(chance.choice(len(codes), min(count, len(codes)), replace=False))
-    questions = codes[own].astype(np.float32)
+    own = np.sort(chance.choice(rows, min(count, rows), replace=False))
+    questions = segment.vectors(own)
     for _ in range(2):
-        first, second = (np.sort(chance.choice(len(codes), len(own))) for _ in range(2))
-        along = _unit(codes[first].astype(np.float32) - codes[second].astype(np.float32))
-        questions += MOVED * chance.permutation(along)
+        first, second = (chance.choice(rows, len(own)) for _ in range(2))
+        questions += MOVED * _unit(segment.vectors(first) - segment.vectors(second))
     return _unit(questions), own
 
 
@@ -53,20 +55,22 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def nearest_rows(codes: np.ndarray, questions: np.ndarray, own: np.ndarray, alive: np.ndarray) -> np.ndarray:
-    """Scan vectors float16 [n, D] exactly for each question's first ten live rows but its own: int64 [m, 10]."""
+def nearest_rows(segment: Segment, questions: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Scan a segment exactly for each question's first ten live rows but its own: int64 [m, 10]."""
     import faiss
+
+    alive = segment.alive()
 
     count = FIRST + 1
     scores = np.empty((len(questions), 0), np.float32)
     rows = np.empty((len(questions), 0), np.int64)
-    for begin in range(0, len(codes), _BLOCK_ROWS):
-        at = begin + np.flatnonzero(alive[begin : begin + _BLOCK_ROWS])
-        if not len(at):
+    for begin in range(0, len(alive), _BLOCK_ROWS):
+        live = np.flatnonzero(alive[begin : begin + _BLOCK_ROWS])
+        if not len(live):
             continue
-        found, which = faiss.knn(
-            questions, codes[at].astype(np.float32), min(count, len(at)), metric=faiss.METRIC_INNER_PRODUCT
-        )
+        block = segment.block(begin, begin + _BLOCK_ROWS)[live].astype(np.float32)
+        found, which = faiss.knn(questions, block, min(count, len(live)), metric=faiss.METRIC_INNER_PRODUCT)
+        at = begin + live
         scores, rows = np.hstack([scores, found]), np.hstack([rows, at[which]])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         scores, rows = np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)

@@ -143,5 +143,5 @@ def _vectors(segments: Sequence[Segment], order: np.ndarray) -> Iterator[np.ndar
         block = np.empty((len(at), segments[0].codes.shape[1]), np.float16)
         for owner in np.unique(owners[at]):
             mine = np.flatnonzero(owners[at] == owner)
-            block[mine] = segments[owner].codes[rows[at[mine]]]
+            block[mine] = segments[owner].vectors(rows[at[mine]])  # fp16 again: the very values that were stored
         yield block

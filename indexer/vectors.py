@@ -149,6 +149,15 @@ class Segment:
         read = b"".join([os.pread(self._file, width, start + width * row) for row in rows.tolist()])
         return np.frombuffer(read, dtype="<f2").reshape(-1, self.codes.shape[1]).astype(np.float32)
 
+    def block(self, begin: int, end: int) -> np.ndarray:
+        """Return the stored vectors of neighbouring rows: float16 [end - begin, D], to be looked at once."""
+        if self._file is None:
+            return self.codes[begin:end]
+        width = 2 * self.codes.shape[1]
+        end = min(end, len(self.passages))
+        read = os.pread(self._file, width * (end - begin), self.codes.offset + width * begin)
+        return np.frombuffer(read, dtype="<f2").reshape(-1, self.codes.shape[1])
+
     def cosines(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Score some rows [m] by a query [D]: float32 [m], as every scan does."""
         scores: np.ndarray = np.round(self.vectors(rows) @ query, DECIMALS)

@@ -314,6 +314,7 @@ def test_single_rows_of_a_large_segment_are_read_and_not_mapped(
     read = open_segment(mapped.folder, ROWS, DIMENSION)
     rows = np.random.default_rng(0).permutation(ROWS)[:400]
     assert np.array_equal(read.vectors(rows), mapped.codes[rows].astype(np.float32))
+    assert np.array_equal(read.block(1400, 3000), mapped.codes[1400:])
     assert read.vectors(rows[:0]).shape == (0, DIMENSION)
 
 
