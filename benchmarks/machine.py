@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from indexer import machine as this_machine
 
 LIBRARIES = (
     "faiss-cpu",
@@ -23,43 +22,18 @@ LIBRARIES = (
 def describe_machine() -> dict[str, Any]:
     """Describe processor, memory, system and the versions of the libraries that decide scores and speed."""
     return {
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": memory_bytes(),
+        "processor": this_machine.processor()[0],
+        "cores": this_machine.cores(),
+        "memory_bytes": this_machine.memory_bytes(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "libraries": installed(),
     }
 
 
-def processor() -> str:
-    """Name the processor; its architecture where the system does not tell."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine()
-
-
-def memory_bytes() -> int | None:
-    """Return the machine's memory, None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
 def installed() -> dict[str, str]:
     """Return the version of each library that is installed, without importing any."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in LIBRARIES if (version := this_machine.installed(name))}
 
 
 def machine_line(machine: dict[str, Any] | None = None) -> str:

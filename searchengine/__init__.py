@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from indexer.documents import Document
     from indexer.errors import SearchEngineError
-    from searchengine.api import index, index_documents, open, optimize, status, verify
+    from searchengine.api import doctor, index, index_documents, open, optimize, status, verify
     from searchengine.engine import Searcher
     from searchengine.hits import Answer, Hit, Ranking
 
@@ -25,6 +25,7 @@ _HOME = {
     "open": "searchengine.api",
     "index": "searchengine.api",
     "index_documents": "searchengine.api",
+    "doctor": "searchengine.api",
     "status": "searchengine.api",
     "verify": "searchengine.api",
     "optimize": "searchengine.api",
@@ -44,6 +45,7 @@ __all__ = [
     "SearchEngineError",
     "Searcher",
     "__version__",
+    "doctor",
     "index",
     "index_documents",
     "open",

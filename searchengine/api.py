@@ -157,3 +157,14 @@ def optimize(
     from indexer.merge import optimize
 
     return optimize(find_index(Path(path)), wait_s=wait_s, ann=ann, recall=recall, progress=progress)
+
+
+def doctor() -> dict[str, Any]:
+    """Describe this machine as far as speed and results depend on it; ``problems`` says what to do about what it lacks.
+
+    Processor, memory, GPUs, library versions, FAISS's build, the encoding backends and which is chosen and why, the
+    default model and whether it is the published one, the cache.
+    """
+    from indexer.doctor import examine
+
+    return examine()

@@ -24,6 +24,7 @@ COMMANDS = {  # name: where it lives, its line in --help
     "optimize": ("searchengine.commands.optimize:optimize", "Merge segments and write the postings anew."),
     "backup": ("searchengine.commands.backup:backup", "Copy the index to DEST while it may be in use."),
     "serve": ("searchengine.commands.serve:serve", "Serve the index: HTTP, a web page, MCP."),
+    "doctor": ("searchengine.commands.doctor:doctor", "Say what this machine has, and what is chosen for it."),
     "train": ("trainer.cli:train", "Train an encoder by RECIPE: a shipped one, or a .toml file."),
     "adapt": ("trainer.cli:adapt", "Train a better encoder for text that nobody has judged."),
     "mine": ("trainer.cli:mine", "Mine hard negatives for BEIR_DIR's training queries."),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from indexer.encoders.cache import cache_root
-from indexer.encoders.choose import has_bfloat16 as processor_has_bfloat16
+from indexer.machine import has_bfloat16 as processor_has_bfloat16
 from indexer.encoders.export import describe, load_modules
 from indexer.encoders.model_folder import ModelFolder, find
 from indexer.encoders.spec import Spec

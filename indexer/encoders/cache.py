@@ -39,6 +39,11 @@ def cache_root(progress: Progress = SILENT) -> Path:
         return _temporary
 
 
+def is_temporary() -> bool:
+    """Say whether this process had to keep its cache in a temporary folder."""
+    return _temporary is not None
+
+
 def remember(root: Path, kind: str, key: str, value: dict[str, object]) -> None:
     """Keep a small JSON value; a full or read-only disk only means that it is computed again."""
     try:

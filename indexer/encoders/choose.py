@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from indexer.encoders import cache
+from indexer.encoders import Encoder, cache
 from indexer.encoders.batching import BatchedEncoder, Runner
 from indexer.encoders.export import INTERCHANGEABLE, MIXED, PASSAGES, QUERY, REVISION, SAMPLES, TOKENIZER
 from indexer.encoders.model_folder import ModelFolder
 from indexer.encoders.onnx import OnnxRunner
 from indexer.encoders.spec import Spec
 from indexer.errors import ModelError, UsageError
+from indexer.machine import cores, has_bfloat16, has_gpu_driver, installed, processor
 from indexer.progress import Progress
 
 BACKENDS = ("openvino", "openvino-int8", "onnx", "onnx-int8", "torch")
 DEVICES = ("auto", "cpu", "cuda")
-ROUNDS = 3  # in turn, the best of each counts: a neighbour's load then hits all alike
+ROUNDS = 3  # in turns, the best of each counts: a neighbour's load then hits all alike
+MOST_ROUNDS = 8  # on a busy machine, before a result is taken that did not come out twice
+STEADY = 1.1
+UNSTEADY_SECONDS = 86_400.0  # after a day an unsteady result is measured again
+LIBRARIES = ("openvino", "onnxruntime", "torch", "sentence-transformers")
 PASSAGE = "Retries wait twice as long after each failure, and a random part keeps clients from meeting again. " * 12
 PASSAGES_A_ROUND = 4  # one batch of about a thousand tokens
 
@@ -69,14 +72,9 @@ def choose(
     return chosen
 
 
-def has_bfloat16() -> bool:
-    """Say whether this processor multiplies bfloat16 itself; emulated, it is slower than float32."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _cpu()[1])
-
-
 def has_cuda() -> bool:
     """Say whether torch can use a GPU, importing it only where a driver is present."""
-    if not os.path.exists("/dev/nvidiactl") and not os.path.exists("/dev/dxg") and platform.system() == "Linux":
+    if not has_gpu_driver():
         return False
     import torch
 
@@ -85,14 +83,46 @@ def has_cuda() -> bool:
 
 def machine(threads: int | None, *, cuda: bool = False) -> str:
     """Name what a measurement holds for: processor, its instructions, cores, library versions."""
-    model, flags = _cpu()
-    versions = []
-    for package in ("openvino", "onnxruntime", "torch", "sentence-transformers"):
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            versions.append(f"no {package}")
-    return "|".join([model, " ".join(sorted(flags)), str(os.cpu_count()), str(threads), str(cuda), *versions])
+    model, flags = processor()
+    versions = [f"{package} {installed(package)}" for package in LIBRARIES]
+    return "|".join([model, " ".join(sorted(flags)), str(cores()), str(threads), str(cuda), *versions])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a measurement found: passages a second of each backend that agrees with float32.
+
+    ``steady``: each backend's two best turns agreed, so a busy neighbour did not decide.
+    """
+
+    backend: str
+    passages_per_second: dict[str, float]
+    steady: bool
+    measured_at: float  # seconds since 1970
+
+
+def available() -> list[str]:
+    """Name the backends that the fastest is looked for among."""
+    names = ["onnx", "onnx-int8"]
+    if find_spec("openvino") is not None:
+        return [*names, "openvino", "openvino-int8"]
+    if has_bfloat16():  # beside openvino never the fastest, and 4 s to import
+        names.append("torch")
+    return names
+
+
+def remembered(fingerprint: str, root: Path, threads: int | None = None) -> Choice | None:
+    """Recall what was measured here for an encoder; None when nothing was, or an unsteady result has aged."""
+    found = cache.recall(root, "backends", _key(fingerprint, threads))
+    try:
+        choice = Choice(**found)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return choice if choice.backend in available() else None
+
+
+def _key(fingerprint: str, threads: int | None) -> str:
+    return f"{REVISION}|{fingerprint}|{available()}|{machine(threads)}"
 
 
 def _runner(name: str, prepared: Path, folder: ModelFolder, cuda: bool, threads: int | None) -> Runner:
@@ -117,17 +147,12 @@ def _runner(name: str, prepared: Path, folder: ModelFolder, cuda: bool, threads:
 def _fastest(
     described: Spec, build: Callable[[str], BatchedEncoder], root: Path, threads: int | None, progress: Progress
 ) -> str:
-    names = ["onnx", "onnx-int8"]
-    if find_spec("openvino") is not None:
-        names += ["openvino", "openvino-int8"]
-    else:
+    names = available()
+    if "openvino" not in names:
         progress.note("openvino is not installed: passages are encoded more slowly; pip install openvino")
-        if has_bfloat16():  # beside openvino never the fastest, and 4 s to import
-            names.append("torch")
-    key = f"{REVISION}|{described.fingerprint}|{names}|{machine(threads)}"
-    known = cache.recall(root, "backends", key)
-    if known is not None and known.get("backend") in names:
-        return str(known["backend"])
+    known = remembered(described.fingerprint, root, threads)
+    if known is not None and (known.steady or time.time() - known.measured_at < UNSTEADY_SECONDS):
+        return known.backend
     reference = build("onnx")
     exact = reference.encode_passages(SAMPLES)
     candidates = {"onnx": reference}
@@ -142,18 +167,29 @@ def _fastest(
                 progress.note(f"backend {name} changes {described.name}'s vectors too much; left out")
         except Exception as error:  # noqa: BLE001  a backend that fails on this machine, however, is one not chosen
             progress.note(f"backend {name} fails here ({(str(error).strip().splitlines() or [''])[0][:120]}); left out")
-    seconds = dict.fromkeys(candidates, np.inf)
-    for turn in range(ROUNDS):
+    seconds, steady = _race(candidates)
+    best = min(seconds, key=lambda name: seconds[name])
+    choice = Choice(best, {name: PASSAGES_A_ROUND / taken for name, taken in seconds.items()}, steady, time.time())
+    cache.remember(root, "backends", _key(described.fingerprint, threads), asdict(choice))
+    return best
+
+
+def _race(candidates: Mapping[str, Encoder]) -> tuple[dict[str, float], bool]:
+    """Give each candidate's best seconds a round, in turns, until its two best agree; whether all of them came to."""
+    turns: dict[str, list[float]] = {name: [] for name in candidates}
+    steady = False
+    for turn in range(MOST_ROUNDS):
         # no two texts alike: equal ones are encoded once
         texts = [f"{turn} {number} {PASSAGE}" for number in range(PASSAGES_A_ROUND)]
         for name, candidate in candidates.items():
             began = time.perf_counter()
             candidate.encode_passages(texts)
-            seconds[name] = min(seconds[name], time.perf_counter() - began)
-    best = min(seconds, key=lambda name: seconds[name])
-    rates = {name: PASSAGES_A_ROUND / taken for name, taken in seconds.items()}
-    cache.remember(root, "backends", key, {"backend": best, "passages_per_second": rates})
-    return best
+            turns[name].append(time.perf_counter() - began)
+        ordered = [sorted(taken) for taken in turns.values()]
+        steady = turn + 1 >= ROUNDS and all(taken[1] <= taken[0] * STEADY for taken in ordered)
+        if steady:
+            break
+    return {name: min(taken) for name, taken in turns.items()}, steady
 
 
 def _check(chosen: BatchedEncoder, build: Callable[[str], BatchedEncoder], root: Path, place: str) -> None:
@@ -172,19 +208,3 @@ def _check(chosen: BatchedEncoder, build: Callable[[str], BatchedEncoder], root:
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum(axis=1).mean())
-
-
-def _cpu() -> tuple[str, frozenset[str]]:
-    """Give the processor's name and its instruction sets (empty where the system does not list them)."""
-    name, flags = platform.processor() or platform.machine(), frozenset[str]()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    name = value.strip()
-                elif key.strip() in ("flags", "Features"):
-                    return name, frozenset(value.split())
-    except OSError:
-        pass  # no /proc: macOS, Windows
-    return name, flags

