@@ -75,7 +75,7 @@ bench-peers: .venv/.installed peers  ## retrieval quality of the peers and ours 
 		--json runs/peers.json --plot runs/peers.png
 
 bench-speed: .venv/.installed peers  ## encoding, indexing and query speed and memory, as ratios in one run, with the peers
-	$(BIN)/python -m benchmarks.speed.encode $(DATA)/scifact
+	$(BIN)/python -m benchmarks.speed.encode $(DATA)/scifact --passages 1536 --json runs/speed/encode.json
 	$(BIN)/python -m benchmarks.speed.peers $(DATA)/scifact --documents $(DOCUMENTS) --json runs/speed/peers.json --plots runs/speed
 	$(BIN)/searchengine bench $(DATA)/scifact --index /tmp/searchengine-speed
 	$(BIN)/python -m benchmarks.speed.query /tmp/searchengine-speed

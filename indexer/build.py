@@ -140,25 +140,25 @@ def index_documents(
         set_wish(writer, options.ann, options.recall)
         known = writer.document_digests()
         given: set[str] = set()
-        work = LocalWork(encoders, Splitting(**writer.settings["splitting"]), options)
-        batch = _Batch(writer, work, report)
-        progress.start("encode", None, "documents")
-        for document in documents:
-            if document.key in given:
-                batch.flush()
-                batch.commit()  # so that the later one replaces the earlier
-            given.add(document.key)
-            progress.advance(detail=document.key)
-            digest = document_digest(document)
-            if known.get(document.key) == digest:
-                continue
-            known[document.key] = digest
-            batch.add(None, [(document, work.split(document))])
-        batch.flush()
-        progress.finish()
-        if prune and (gone := known.keys() - given):
-            writer.drop_documents(sorted(gone))
-        batch.commit()
+        with LocalWork(encoders, Splitting(**writer.settings["splitting"]), options) as work:
+            batch = _Batch(writer, work, report)
+            progress.start("encode", None, "documents")
+            for document in documents:
+                if document.key in given:
+                    batch.flush()
+                    batch.commit()  # so that the later one replaces the earlier
+                given.add(document.key)
+                progress.advance(detail=document.key)
+                digest = document_digest(document)
+                if known.get(document.key) == digest:
+                    continue
+                known[document.key] = digest
+                batch.add(None, [(document, work.split(document))])
+            batch.flush()
+            progress.finish()
+            if prune and (gone := known.keys() - given):
+                writer.drop_documents(sorted(gone))
+            batch.commit()
         merge_segments(writer)
         derive(writer, progress)
         report.seconds = time.monotonic() - started

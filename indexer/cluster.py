@@ -29,7 +29,7 @@ from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.readers.source import VANISHED
 from indexer.readers.worker import FileRequest, ReaderPool
-from indexer.work import Encoders, LocalWork, Read, passages_of
+from indexer.work import BLOCK, Encoders, Read, encode_by_slices, passages_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -144,7 +144,7 @@ class Cluster:
 class ClusterWork:
     """Reads, splits and encodes on a cluster. The cluster is joined when the first file is to be read."""
 
-    block = LocalWork.block  # equal blocks make equal batches, and those make vectors equal to the last bit
+    block = BLOCK  # equal blocks make equal batches, and those make vectors equal to the last bit
 
     def __init__(self, encoders: Encoders, splitting: Splitting, options: Options, progress: Progress) -> None:
         self._encoders = encoders
@@ -269,7 +269,7 @@ class PassageEncoder:
                     f"({self._fingerprint[:12]}): give every node the same model and the same searchengine"
                 )
             self._encoder = encoder
-        return self._encoder.encode_passages(texts).astype(np.float16)
+        return encode_by_slices(self._encoder, texts).astype(np.float16)
 
 
 def read_block(

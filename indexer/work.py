@@ -7,7 +7,9 @@ same order, so that ids, passages and hits do not tell where an index was built.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from indexer.encoders import Encoder
+
+BLOCK = 1024  # passages, until the encoder says how many keep it busy
+SLICES = 4  # of a block: on a CPU 256 passages, some seconds on a slow machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +92,26 @@ class Work(Protocol):
 
 
 class LocalWork:
-    """Reading in limited processes, splitting and encoding here."""
+    """Reading in limited processes, splitting here, encoding in a thread: the encoder works while the next are read."""
 
-    block = 1024
-    ahead = 0  # encoding takes all cores
+    ahead = 1  # encoding takes all cores; what it must not wait for is reading, splitting and staging
 
     def __init__(self, encoders: Encoders, splitting: Splitting, options: Options) -> None:
         self._encoders = encoders
         self._splitting = splitting
         self._options = options
+        self.block = BLOCK
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._over = threading.Event()
 
     def __enter__(self) -> LocalWork:
         """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Nothing is left running: the readers end with ``read``."""
+        """End the thread, after the slice it is at; the readers end with ``read``."""
+        self._over.set()
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     def read(self, requests: Iterable[FileRequest]) -> Generator[Read, None, None]:
         """Read and split files in the order of their requests."""
@@ -117,9 +126,10 @@ class LocalWork:
         return passages_of(document, self._splitting, lambda: self._encoders.stored().tokenizer)
 
     def encode(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
-        """Encode passages at once."""
-        vectors = self._encoders.get().encode_passages(texts)
-        return lambda: vectors
+        """Begin to encode passages, after those that were begun before."""
+        encoder = self._encoders.get()  # here: what it has to say, it says in the caller's thread
+        self.block = encoder.passages_at_once
+        return self._thread.submit(encode_by_slices, encoder, texts, self._over).result
 
     @property
     def backend(self) -> str:
@@ -132,3 +142,21 @@ def passages_of(document: Document, splitting: Splitting, tokenizer: Callable[[]
     if splitting.mode == "whole":
         return whole(document)
     return split(document, tokenizer(), tokens=splitting.tokens, overlap=splitting.overlap)
+
+
+def encode_by_slices(encoder: Encoder, texts: Sequence[str], over: threading.Event | None = None) -> np.ndarray:
+    """Encode passages by slices of like length, so that an interrupted run need not wait for all of them.
+
+    n texts → [n, D]. Whoever encodes a block encodes it by this, so that vectors do not tell where.
+    Raises CancelledError between two slices once ``over`` is set.
+    """
+    import numpy as np
+
+    vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    step = max(1, encoder.passages_at_once // SLICES)
+    for places in np.split(order, range(step, len(order), step)):
+        if over is not None and over.is_set():
+            raise CancelledError
+        vectors[places] = encoder.encode_passages([texts[place] for place in places])
+    return vectors

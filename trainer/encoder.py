@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from indexer.encoders.cache import cache_root
-from indexer.machine import has_bfloat16 as processor_has_bfloat16
 from indexer.encoders.export import describe, load_modules
 from indexer.encoders.model_folder import ModelFolder, find
 from indexer.encoders.spec import Spec
 from indexer.errors import ModelError
+from indexer.machine import has_bfloat16 as processor_has_bfloat16
 from indexer.progress import SILENT, Progress
 from trainer.batch import Ids
 

@@ -215,6 +215,7 @@ def main() -> None:
         result |= measure(texts, options.turn, options)
         sys.stdout.write(table(result) + "\n")
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

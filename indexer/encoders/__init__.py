@@ -25,11 +25,12 @@ class Encoder(Protocol):
     ``fingerprint`` identifies weights, tokenizer, pooling, prompts, normalisation and truncation length: two encoders
     with the same fingerprint give interchangeable vectors (cosine > 0.999), whatever backend runs them.
     ``max_length`` counts tokens, special ones included; longer texts are cut there. ``tokenizer`` neither truncates
-    nor pads; ``folder`` is where the encoder's own files lie.
+    nor pads; ``folder`` is where the encoder's own files lie; ``passages_at_once`` given together keep it busy.
     """
 
     dimension: int
     max_length: int
+    passages_at_once: int
     fingerprint: str
     name: str
     backend: str

@@ -7,8 +7,9 @@ because the query path comes through here.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,13 @@ from tokenizers import Tokenizer
 from indexer.encoders.spec import Spec
 from indexer.errors import ModelError
 
-BLOCK = 1024  # texts tokenised and sorted together; the next block is tokenised while the model works on this one
+# Texts tokenised together, the longest first; the next block is tokenised while the model works on this one. The model
+# waits for the first block alone, so that one is small.
+BLOCK = 256
+FIRST_BLOCK = 32
+SHORT = 32  # tokens; a block fills a batch even of texts as short as this
+ROUNDS_AT_ONCE = 4  # full batches a lane: lengths sort well, and the last lane to end does not count much
+FEWEST_AT_ONCE = 1024
 # Beyond this many characters a token no word is cut short (BERT drops words above 100 characters), and a text of
 # gigabytes costs no more than its beginning.
 CHARACTERS_PER_TOKEN = 128
@@ -29,12 +36,14 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # half a character, from a file name
 class Runner(Protocol):
     """A model that some library runs. ``run`` may be called from several threads.
 
-    ``token_budget`` is the padded size of a batch that runs fastest, ``multiple`` what lengths are rounded up to.
+    ``token_budget`` is the padded size of a batch that runs fastest, ``multiple`` what lengths are rounded up to,
+    ``in_flight`` how many batches keep it busy: 1 where one takes all cores.
     """
 
     backend: str
     token_budget: int
     multiple: int
+    in_flight: int
 
     def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Turn ids and mask, int64 [texts, tokens], into rows, float [texts, dimension]."""
@@ -55,6 +64,8 @@ class BatchedEncoder:
         self.dimension = spec.dimension
         self.max_length = spec.max_length
         self.backend = runner.backend
+        batch = max(1, runner.token_budget // spec.max_length)
+        self.passages_at_once = max(ROUNDS_AT_ONCE * batch * runner.in_flight, FEWEST_AT_ONCE)
         self._runner = runner
         self._tokenizer_json = tokenizer
         self._truncating = truncating or Tokenizer.from_str(tokenizer)
@@ -93,9 +104,9 @@ class BatchedEncoder:
         )
         distinct = list(positions)
         vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
-        for start, ids in self._tokenised(distinct):
-            for batch in batches([len(row) for row in ids], self._runner.token_budget, self._runner.multiple):
-                vectors[start + batch] = self._run([ids[row] for row in batch])
+        order = np.argsort([-len(text) for text in distinct], kind="stable")
+        for places, rows_of_batch in self._rows(self._padded(distinct, order)):
+            vectors[places] = rows_of_batch
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         # written so that NaN counts as unsound: every comparison with it is false
         unsound = np.flatnonzero(~((norms[:, 0] > 1e-6) & (norms[:, 0] < np.inf)))
@@ -108,18 +119,40 @@ class BatchedEncoder:
         vectors /= norms
         return vectors[rows] if len(distinct) < len(texts) else vectors
 
-    def _tokenised(self, texts: list[str]) -> Iterator[tuple[int, list[list[int]]]]:
-        starts = range(0, len(texts), BLOCK)
-        if len(starts) <= 1:
-            yield from ((start, self._ids(texts)) for start in starts)
+    def _padded(self, texts: list[str], order: np.ndarray) -> Iterator[tuple[np.ndarray, list[list[int]]]]:
+        """Give batches of texts of like length: their places and token ids."""
+        for places, ids in self._tokenised(texts, order):
+            for batch in batches([len(row) for row in ids], self._runner.token_budget, self._runner.multiple):
+                yield places[batch], [ids[row] for row in batch]
+
+    def _rows(self, chosen: Iterator[tuple[np.ndarray, list[list[int]]]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Run batches, as many at once as the runner takes."""
+        lanes = self._runner.in_flight
+        if lanes == 1:
+            yield from ((places, self._run(ids)) for places, ids in chosen)
+            return
+        under_way: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
+        with ThreadPoolExecutor(lanes, thread_name_prefix="run") as pool:
+            for places, ids in chosen:
+                under_way.append((places, pool.submit(self._run, ids)))
+                if len(under_way) > lanes:
+                    places, coming = under_way.popleft()
+                    yield places, coming.result()
+            for places, coming in under_way:
+                yield places, coming.result()
+
+    def _tokenised(self, texts: list[str], order: np.ndarray) -> Iterator[tuple[np.ndarray, list[list[int]]]]:
+        """Give the texts' ids by blocks, with their places, in the order asked for."""
+        blocks = np.split(order, range(FIRST_BLOCK, len(order), max(BLOCK, self._runner.token_budget // SHORT)))
+        if len(blocks) == 1:
+            yield from ((places, self._ids([texts[place] for place in places])) for places in blocks if len(places))
             return
         with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as ahead:
-            coming = ahead.submit(self._ids, texts[:BLOCK])
-            for start in starts:
+            coming = ahead.submit(self._ids, [texts[place] for place in blocks[0]])
+            for places, following in zip(blocks, [*blocks[1:], blocks[0][:0]], strict=True):
                 ids = coming.result()
-                following = start + BLOCK
-                coming = ahead.submit(self._ids, texts[following : following + BLOCK])
-                yield start, ids
+                coming = ahead.submit(self._ids, [texts[place] for place in following])
+                yield places, ids
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         if len(texts) == 1:  # no thread pool for a query
@@ -143,14 +176,21 @@ class BatchedEncoder:
 
 
 def batches(lengths: list[int], token_budget: int, multiple: int) -> Iterator[np.ndarray]:
-    """Cut rows, longest first, into batches of at most ``token_budget`` padded tokens (one row at least)."""
+    """Cut rows, longest first, into batches of at most ``token_budget`` padded tokens (one row at least).
+
+    A batch that is a quarter full ends where a row would be padded by more than a sixteenth: of 256 SciFact passages
+    at 4096 tokens, padding is then 1.1 % of the work in place of 2.3 %.
+    """
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
         width = -(-max(1, lengths[order[start]]) // multiple) * multiple
-        count = max(1, token_budget // width)
-        yield order[start : start + count]
-        start += count
+        last = min(start + max(1, token_budget // width), len(order))
+        end = start + 1
+        while end < last and ((end - start) * width * 4 < token_budget or lengths[order[end]] * 16 >= width * 15):
+            end += 1
+        yield order[start:end]
+        start = end
 
 
 def encodable(text: str) -> str:

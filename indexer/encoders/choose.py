@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -133,8 +134,12 @@ def _runner(name: str, prepared: Path, folder: ModelFolder, cuda: bool, threads:
             graph = prepared / (PASSAGES if name == "openvino" else MIXED)
             return OpenvinoRunner(graph, threads=threads, bfloat16=has_bfloat16(), backend=name)
         if name == "torch":
-            from indexer.encoders.torch import TorchRunner
+            import torch
 
+            from indexer.encoders.torch import TorchProcesses, TorchRunner
+
+            if cuda and (count := torch.cuda.device_count()) > 1 and os.name == "posix":
+                return TorchProcesses(folder, [f"cuda:{number}" for number in range(count)])
             return TorchRunner(folder, device="cuda" if cuda else "cpu", bfloat16=cuda or has_bfloat16())
         graph = prepared / (PASSAGES if name == "onnx" else QUERY)
         return OnnxRunner(graph.read_bytes(), threads=threads, backend=name)

@@ -42,6 +42,7 @@ class OnnxRunner:
 
     token_budget = 1024
     multiple = 1
+    in_flight = 1
 
     def __init__(self, graph: bytes, *, threads: int | None = None, backend: str = "onnx") -> None:
         """Parse the graph; ``threads`` None means one a core. Raises ModelError."""

@@ -47,6 +47,7 @@ class HashEncoder:
 
     dimension = DIMENSION
     max_length = 64
+    passages_at_once = 1024
     fingerprint = "0" * 32
     name = "hash"
     backend = "hash"

@@ -44,6 +44,7 @@ class StubRunner:
     backend = "stub"
     token_budget = 64
     multiple = 8
+    in_flight = 1
 
     def __init__(self, rows: object = None) -> None:
         self.rows = rows
