@@ -29,7 +29,7 @@ from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.readers.source import VANISHED
 from indexer.readers.worker import FileRequest, ReaderPool
-from indexer.work import BLOCK, Encoders, Read, encode_by_slices, passages_of
+from indexer.work import Encoders, LocalWork, Read, encode_by_slices, passages_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -144,7 +144,7 @@ class Cluster:
 class ClusterWork:
     """Reads, splits and encodes on a cluster. The cluster is joined when the first file is to be read."""
 
-    block = BLOCK  # equal blocks make equal batches, and those make vectors equal to the last bit
+    block = LocalWork.block  # equal blocks make equal batches, and those make vectors equal to the last bit
 
     def __init__(self, encoders: Encoders, splitting: Splitting, options: Options, progress: Progress) -> None:
         self._encoders = encoders

@@ -94,13 +94,13 @@ class Work(Protocol):
 class LocalWork:
     """Reading in limited processes, splitting here, encoding in a thread: the encoder works while the next are read."""
 
+    block = BLOCK
     ahead = 1  # encoding takes all cores; what it must not wait for is reading, splitting and staging
 
     def __init__(self, encoders: Encoders, splitting: Splitting, options: Options) -> None:
         self._encoders = encoders
         self._splitting = splitting
         self._options = options
-        self.block = BLOCK
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._over = threading.Event()
 
@@ -128,7 +128,8 @@ class LocalWork:
     def encode(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
         """Begin to encode passages, after those that were begun before."""
         encoder = self._encoders.get()  # here: what it has to say, it says in the caller's thread
-        self.block = encoder.passages_at_once
+        if encoder.passages_at_once > BLOCK:  # GPUs
+            self.block = encoder.passages_at_once
         return self._thread.submit(encode_by_slices, encoder, texts, self._over).result
 
     @property
