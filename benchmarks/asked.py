@@ -13,7 +13,7 @@ from indexer.analysis import Term
 from indexer.encoders import load_stored_encoder
 from indexer.format import ENCODER
 from indexer.snapshot import Generation
-from searchengine import query, retrieve
+from searchengine import fusion, query, retrieve
 from searchengine.hits import Candidates, Pool
 
 DEPTH = 1000
@@ -32,12 +32,18 @@ class Asked:
 
 
 def ask(
-    generation: Generation, sample: retrieve.Sample, vector: np.ndarray, terms: list[Term], depth: int = DEPTH
+    generation: Generation,
+    sample: retrieve.Sample,
+    vector: np.ndarray,
+    terms: list[Term],
+    depth: int = DEPTH,
+    *,
+    trust: float = 1.0,
 ) -> Asked:
-    """Retrieve one query's lists, ``depth`` passages each, and pool them."""
+    """Retrieve one query's lists, ``depth`` passages each, and pool them, with how much its cosines mean."""
     dense = retrieve.dense(generation, vector, depth, None)
     lexical = retrieve.lexical(generation, terms, depth, None)
-    pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical)
+    pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, trust=trust)
     return Asked(vector, dense, lexical, pool, vectors, sample.moments)
 
 
@@ -52,4 +58,5 @@ def ask_all(
             continue
         cleaned = query.parse(text).text
         terms = query.bounded_terms(query.content_terms(generation.postings.terms(cleaned), []), [])
-        yield identifier, ask(generation, sample, encoder.encode_queries([cleaned])[0], terms, depth)
+        vector, trust = encoder.encode_queries([cleaned])[0], fusion.trust(encoder.readable(cleaned))
+        yield identifier, ask(generation, sample, vector, terms, depth, trust=trust)

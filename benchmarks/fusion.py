@@ -92,6 +92,11 @@ def whole_feedback(asked: Asked) -> Candidates:
     return fusion.standard(replace(asked.pool, cosines=asked.vectors @ moved), *asked.moments(moved))
 
 
+def trusting(asked: Asked) -> Candidates:
+    """``feedback`` that counts the cosine in full, however little of the query the encoder reads."""
+    return feedback.ask_again(replace(asked.pool, trust=1.0), asked.vectors, asked.vector, asked.moments)
+
+
 WAYS: dict[str, Callable[[Asked], Candidates]] = {
     "dense": lambda asked: asked.dense,
     "BM25": lambda asked: asked.lexical,
@@ -105,6 +110,7 @@ WAYS: dict[str, Callable[[Asked], Candidates]] = {
     "standard, BM25 by full": by_full,
     "standard": lambda asked: fusion.standard(asked.pool, *asked.moments(asked.vector)),
     "feedback, whole": whole_feedback,
+    "feedback, trusting": trusting,
     "feedback": lambda asked: feedback.ask_again(asked.pool, asked.vectors, asked.vector, asked.moments),
 }
 

@@ -23,7 +23,7 @@ from indexer.progress import SILENT, Progress
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
 from searchengine import filters, query, retrieve
 from searchengine.feedback import ask_again
-from searchengine.fusion import FUSIONS, LISTS, Weights, standard, weights_of
+from searchengine.fusion import FUSIONS, LISTS, Weights, standard, trust, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
 from searchengine.rerank import DEPTH as DEPTH_RERANKED
 from searchengine.rerank import LATE, LateInteraction, Reranker, blend, default_weight
@@ -282,7 +282,8 @@ class Searcher:
         coming: Future[Candidates] | None = None
         if mode == "hybrid":
             coming = self._beside.submit(retrieve.lexical, generation, terms, count, allowed)
-        vector = self._encoder(generation).encode_queries([text])[0]
+        encoder = self._encoder(generation)
+        vector = encoder.encode_queries([text])[0]
         dense = retrieve.dense(generation, vector, depth, allowed, self._nearest)
         if coming is None:
             return dense, retrieve.NONE, dense
@@ -290,7 +291,10 @@ class Searcher:
         lexical = found.best(depth)
         if fusion in LISTS:
             return dense, lexical, LISTS[fusion](dense, lexical)
-        pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, found if every else None)
+        trusted = trust(encoder.readable(text))
+        pool, vectors = retrieve.pool(
+            generation, vector, terms, dense, lexical, found if every else None, trust=trusted
+        )
         moments = self._sample(generation).moments
         weights = self._weights(generation)
         if fusion == "standard":

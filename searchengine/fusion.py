@@ -15,6 +15,8 @@ from searchengine.hits import Candidates, Pool
 
 LEXICAL_SPAN = 4.0
 FEEDBACK = 1.0
+READABLE = 0.6  # of a query's letters: texts in Latin letters that the default encoder was not taught have more
+LEAST_TRUST = 0.1  # more than nothing, so that cosines rank what words tell nothing about
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,14 @@ def weights_of(settings: Mapping[str, Any]) -> Weights:
     return Weights(stored["span"], stored["feedback"])
 
 
+def trust(readable: float) -> float:
+    """Tell how much a query's cosines mean, LEAST_TRUST to 1, by the share of its letters that the encoder reads.
+
+    No label and no list of languages: a multilingual encoder reads what an English one spells.
+    """
+    return max(LEAST_TRUST, min(1.0, readable / READABLE))
+
+
 def standard(
     pool: Pool, mean: float, spread: float, count: int | None = None, span: float = LEXICAL_SPAN
 ) -> Candidates:
@@ -65,11 +75,12 @@ def standard(
     encoder whose cosines lie in another range needs no other weight. A spread of 0 counts as 1.
     BM25 is divided by the geometric mean of the query's best and full scores. So where the best passage has all that
     the query asks for, it gains about ``span`` standard deviations; where it has few of the words, the less. Words
-    that are nowhere in the index (another language, another form) thus take weight from BM25 and not from the cosine.
+    that are nowhere in the index (another language, another form) thus take weight from BM25 and not from the cosine,
+    and a query that the encoder cannot read takes it from the cosine (the pool's ``trust``).
     Source: computed instead of missing scores, Bruch et al., arXiv:2210.11934; the rest was chosen by
     ``python -m benchmarks.fusion`` (docs/quality.md).
     """
-    scores = (pool.cosines.astype(np.float64) - mean) / (spread or 1)
+    scores = (pool.cosines.astype(np.float64) - mean) / (spread or 1) * pool.trust
     best_score = float(pool.bm25.max(initial=0))
     if best_score > 0:
         scores += span * pool.bm25.astype(np.float64) / math.sqrt(best_score * pool.full)

@@ -42,13 +42,15 @@ class Pool:
     """The union of both retrievers' lists with every score known: nothing is missing, so nothing counts as zero.
 
     passages int64 [u], ascending; cosines and bm25 float32 [u], the latter 0 for a passage with none of the words.
-    ``full`` is what BM25 would give a passage of average length that has each word once.
+    ``full`` is what BM25 would give a passage of average length that has each word once. ``trust``, 0 to 1, is how much
+    the cosines mean: little where the encoder cannot read the query.
     """
 
     passages: np.ndarray
     cosines: np.ndarray
     bm25: np.ndarray
     full: float
+    trust: float = 1.0
 
     def __len__(self) -> int:
         """Count the passages."""

@@ -99,11 +99,13 @@ def pool(
     dense: Candidates,
     lexical: Candidates,
     every: Candidates | None = None,
+    *,
+    trust: float = 1.0,
 ) -> tuple[Pool, np.ndarray]:
     """Join both lists and compute the scores that either lacks: the pool [u], and its vectors float32 [u, D].
 
     vector [D] and ``terms`` are those that gave the lists. ``every``, where it is known already, holds all passages
-    with any of the words, of which ``lexical`` has the best: then BM25 need not be asked again.
+    with any of the words, of which ``lexical`` has the best: then BM25 need not be asked again. ``trust`` goes with it.
     """
     passages = np.sort(np.concatenate([dense.passages, lexical.passages]))
     passages = passages[np.flatnonzero(np.diff(passages, prepend=-1))]  # np.union1d would import numpy.ma (5 ms)
@@ -119,4 +121,4 @@ def pool(
         found, scores = generation.postings.search(terms, int(unseen.sum()), passages[unseen])
         bm25[np.searchsorted(passages, found)] = scores
     full = 0.0 if generation.postings is None else generation.postings.full_score(terms)
-    return Pool(passages, cosines, bm25, full), vectors
+    return Pool(passages, cosines, bm25, full, trust), vectors

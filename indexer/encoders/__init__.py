@@ -53,6 +53,13 @@ class Encoder(Protocol):
         """Count the tokens of each text by the encoder's own tokenizer, without special tokens and untruncated."""
         ...
 
+    def readable(self, text: str) -> float:
+        """Tell the share of a text's letters, 0 to 1, that the tokenizer reads in words and pieces of words.
+
+        The rest it spells letter by letter or does not know: a text in a language that the model has not learnt.
+        """
+        ...
+
 
 def load_encoder(
     model: str | Path | None = None,

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from indexer.encoders.reading import Reading
 from indexer.encoders.spec import Spec
 from indexer.errors import ModelError
 
@@ -70,6 +71,7 @@ class BatchedEncoder:
         self._tokenizer_json = tokenizer
         self._truncating = truncating or Tokenizer.from_str(tokenizer)
         self._truncating.enable_truncation(spec.max_length)
+        self._reading = Reading(self._truncating)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -91,6 +93,10 @@ class BatchedEncoder:
         """Count the tokens of each text, without special tokens, prompt and truncation."""
         encodings = self.tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [len(encoding) for encoding in encodings]
+
+    def readable(self, text: str) -> float:
+        """Tell the share of a text's letters that the tokenizer reads, 0 to 1; the rest it spells or does not know."""
+        return self._reading.share(_encodable(text[: self.max_length * CHARACTERS_PER_TOKEN]))
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         if isinstance(texts, str):
