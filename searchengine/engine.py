@@ -135,7 +135,7 @@ class Searcher:
             if condition is not None:
                 allowed = retrieve.Allowed(generation, condition.documents(self._snapshot))
             terms = self._terms(generation, parsed.text, mode, notes)
-            dense, lexical, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, allowed)
+            dense, lexical, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, allowed, notes)
             documents = documents_of(generation.segments, fused.passages)
             kept = np.arange(len(fused)) if all_passages else _first_of_each(documents)
             kept = kept[: max(k, rerank_depth)]
@@ -176,7 +176,7 @@ class Searcher:
         parsed = query.parse(text)
         with self._reading(mode) as generation:
             terms = self._terms(generation, parsed.text, mode, [])
-            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
+            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None, [])
             documents = documents_of(generation.segments, fused.passages)
             kept = _first_of_each(documents)[: max(k, rerank_depth)]
             chosen = Candidates(fused.passages[kept], fused.scores[kept])
@@ -224,7 +224,7 @@ class Searcher:
         parsed = query.parse(text)
         with self._lock, self._snapshot.reading() as generation:
             terms = self._terms(generation, parsed.text, mode, [])
-            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None)
+            _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None, [])
             return Candidates(fused.passages[:k], fused.scores[:k])
 
     def analyse(self, text: str) -> list[str]:
@@ -266,6 +266,7 @@ class Searcher:
         mode: str,
         fusion: str,
         allowed: retrieve.Allowed | None,
+        notes: list[str],
     ) -> tuple[Candidates, Candidates, Candidates]:
         """Return the dense list, the lexical list (empty where the mode leaves one out) and their fusion.
 
@@ -291,10 +292,9 @@ class Searcher:
         lexical = found.best(depth)
         if fusion in LISTS:
             return dense, lexical, LISTS[fusion](dense, lexical)
-        trusted = trust(encoder.readable(text))
-        pool, vectors = retrieve.pool(
-            generation, vector, terms, dense, lexical, found if every else None, trust=trusted
-        )
+        trusted = _trust(encoder, text, notes)
+        whole = found if every else None
+        pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, whole, trust=trusted)
         moments = self._sample(generation).moments
         weights = self._weights(generation)
         if fusion == "standard":
@@ -363,6 +363,18 @@ def _check(k: int, mode: str, fusion: str) -> None:
         raise UsageError(f"no mode {mode!r}: there are {', '.join(MODES)}")
     if fusion not in FUSIONS:
         raise UsageError(f"no fusion {fusion!r}: there are {', '.join(FUSIONS)}")
+
+
+def _trust(encoder: Encoder, text: str, notes: list[str]) -> float:
+    """Tell how much the cosines of a query mean; say so where that is not all."""
+    readable = encoder.readable(text)
+    trusted = trust(readable)
+    if trusted < 1:
+        notes.append(
+            f"the encoder reads {readable:.0%} of the query's letters, so that words count for more "
+            "(index --model takes one that has learnt the language)"
+        )
+    return trusted
 
 
 def _first_of_each(documents: np.ndarray) -> np.ndarray:

@@ -42,9 +42,8 @@ def ask_again(
 
     vectors [u, D] are those of the pool's passages, vector [D] is the query; ``moments`` gives the mean and spread of a
     query's products over the index. The query moves by as much as the best passage has of its words, times
-    ``weights.feedback`` and the pool's ``trust``: what was found by meaning alone may be the wrong neighbourhood, and so
-    may what is near to a text that the encoder cannot read. No passage enters or leaves
-    the pool, and BM25 stays as it was.
+    ``weights.feedback`` and the pool's ``trust``: what was found by meaning alone may be the wrong neighbourhood, above
+    all where the encoder cannot read the query. No passage enters or leaves the pool, and BM25 stays as it was.
     """
     first = standard(pool, *moments(vector), count=READ, span=weights.span)
     best = np.searchsorted(pool.passages, first.passages)

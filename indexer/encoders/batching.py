@@ -96,7 +96,7 @@ class BatchedEncoder:
 
     def readable(self, text: str) -> float:
         """Tell the share of a text's letters that the tokenizer reads, 0 to 1; the rest it spells or does not know."""
-        return self._reading.share(_encodable(text[: self.max_length * CHARACTERS_PER_TOKEN]))
+        return self._reading.share(encodable(text[: self.max_length * CHARACTERS_PER_TOKEN]))
 
     def _encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         if isinstance(texts, str):

@@ -67,3 +67,22 @@ def test_the_language_of_what_a_program_hands_over_is_told(tmp_path: Path) -> No
     again = searchengine.index_documents(documents, index=tmp_path / "index")
     again.close()
     assert again.report is not None and again.report.passages_encoded + again.report.passages_reused == 0
+
+
+def test_a_query_that_the_encoder_cannot_read_is_answered_by_its_words(tmp_path: Path) -> None:
+    texts = {
+        "bees": "Пчёлы собирают нектар с цветов и делают из него мёд.",
+        "roof": "Крыша протекает весной, когда тает снег.",
+        "bread": "Хлеб пекут из муки, воды и соли.",
+        "english": "Bees gather nectar from the flowers and make honey of it.",
+    }
+    documents = [Document(key=key, text=text) for key, text in texts.items()]
+    with searchengine.index_documents(documents, index=tmp_path / "index") as searcher:
+        for text, found in (("из чего пекут хлеб", "bread"), ("нектар пчёл", "bees"), ("весенняя крыша", "roof")):
+            answer = searcher.answer(text)
+            assert answer.hits[0].document == found
+            assert [note for note in answer.notes if "encoder reads" in note]
+        nowhere = "автомобильная промышленность"
+        assert len(named(searcher, nowhere)) == len(texts)
+        assert named(searcher, nowhere) == named(searcher, nowhere, mode="dense")
+        assert not searcher.answer("where do bees find their food?").notes

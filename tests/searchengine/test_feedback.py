@@ -22,7 +22,8 @@ def pools(draw: st.DrawFn) -> tuple[Pool, np.ndarray, np.ndarray]:
     vectors, vector = rows[:-1], rows[-1]
     bm25 = np.maximum(generator.normal(size=count), 0).astype(np.float32) * draw(st.sampled_from([0, 1, 9]))
     passages = np.sort(generator.permutation(200)[:count])
-    return Pool(passages, np.round(vectors @ vector, 6), bm25, 5.0), vectors, vector
+    trust = draw(st.sampled_from([1.0, 0.3]))
+    return Pool(passages, np.round(vectors @ vector, 6), bm25, 5.0, trust), vectors, vector
 
 
 def moments_of(vectors: np.ndarray):
@@ -43,10 +44,10 @@ def test_asking_again_is_rocchio_with_softmax_weights(made: tuple[Pool, np.ndarr
     if rows:
         weights = np.exp(2 * (first.scores[:READ].astype(np.float64) - first.scores[0]))
         centre = sum(weight * vectors[row].astype(np.float64) for weight, row in zip(weights, rows, strict=True))
-        moved = moved + min(1, max(pool.bm25.tolist()) / pool.full) * centre / np.linalg.norm(centre)
+        moved = moved + min(1, max(pool.bm25.tolist()) / pool.full) * pool.trust * centre / np.linalg.norm(centre)
     again = ask_again(pool, vectors, vector, moments)
     assert sorted(again.passages.tolist()) == pool.passages.tolist()
-    expected = standard(Pool(pool.passages, vectors @ moved, pool.bm25, pool.full), *moments(moved))
+    expected = standard(Pool(pool.passages, vectors @ moved, pool.bm25, pool.full, pool.trust), *moments(moved))
     place = dict(zip(expected.passages.tolist(), expected.scores.tolist(), strict=True))
     assert again.scores.tolist() == pytest.approx([place[p] for p in again.passages.tolist()], abs=1e-3)
     assert (np.diff(again.scores) <= 0).all()

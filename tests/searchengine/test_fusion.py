@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searchengine.fusion import LEXICAL_SPAN, convex, reciprocal_rank, standard
+from searchengine.fusion import LEAST_TRUST, LEXICAL_SPAN, READABLE, convex, reciprocal_rank, standard, trust
 from searchengine.hits import Candidates, Pool
 
 
@@ -85,6 +86,7 @@ def pools(draw: st.DrawFn) -> Pool:
         np.array([scored[passage][0] / 8 for passage in passages], dtype=np.float32),
         np.array([scored[passage][1] / 4 for passage in passages], dtype=np.float32),
         draw(st.sampled_from([0.5, 3.0, 12.0])),
+        draw(st.sampled_from([1.0, 0.5, LEAST_TRUST])),
     )
 
 
@@ -92,7 +94,8 @@ def pools(draw: st.DrawFn) -> Pool:
 def test_standard_fusion_adds_deviations_and_the_lexical_share(pool: Pool, mean: float, spread: float) -> None:
     top = max(pool.bm25.tolist(), default=0.0)
     expected = {
-        passage: (cosine - mean) / (spread or 1) + (LEXICAL_SPAN * bm25 / math.sqrt(top * pool.full) if top else 0)
+        passage: pool.trust * (cosine - mean) / (spread or 1)
+        + (LEXICAL_SPAN * bm25 / math.sqrt(top * pool.full) if top else 0)
         for passage, cosine, bm25 in zip(pool.passages.tolist(), pool.cosines.tolist(), pool.bm25.tolist(), strict=True)
     }
     fused = standard(pool, mean, spread)
@@ -105,7 +108,7 @@ def test_standard_fusion_adds_deviations_and_the_lexical_share(pool: Pool, mean:
 @given(pool=pools(), shift=st.integers(-8, 8), factor=st.sampled_from([0.25, 0.5, 2, 4]))
 def test_another_range_of_cosines_or_bm25_changes_no_score(pool: Pool, shift: int, factor: float) -> None:
     cosines = pool.cosines * np.float32(factor) + np.float32(shift)
-    other = Pool(pool.passages, cosines, pool.bm25 * np.float32(factor), pool.full * factor)
+    other = Pool(pool.passages, cosines, pool.bm25 * np.float32(factor), pool.full * factor, pool.trust)
     plain, moved = standard(pool, 0.25, 0.5), standard(other, 0.25 * factor + shift, 0.5 * factor)
     assert moved.passages.tolist() == plain.passages.tolist()
     assert moved.scores.tolist() == pytest.approx(plain.scores.tolist(), rel=1e-6, abs=1e-6)
@@ -113,8 +116,23 @@ def test_another_range_of_cosines_or_bm25_changes_no_score(pool: Pool, shift: in
 
 @given(pool=pools())
 def test_words_that_are_nowhere_take_weight_from_bm25(pool: Pool) -> None:
-    rarer = Pool(pool.passages, pool.cosines, pool.bm25, 4 * pool.full)
+    rarer = replace(pool, full=4 * pool.full)
     plain, weaker = standard(pool, 0, 1), standard(rarer, 0, 1)
-    gained = plain.score_of(pool.passages) - pool.cosines
-    assert (weaker.score_of(pool.passages) - pool.cosines).tolist() == pytest.approx((gained / 2).tolist(), abs=1e-5)
+    meant = pool.trust * pool.cosines
+    gained = plain.score_of(pool.passages) - meant
+    assert (weaker.score_of(pool.passages) - meant).tolist() == pytest.approx((gained / 2).tolist(), abs=1e-5)
     assert rarer.coverage() <= pool.coverage() <= 1
+
+
+@given(pool=pools())
+def test_cosines_that_mean_little_still_rank_what_words_do_not(pool: Pool) -> None:
+    wordless = replace(pool, bm25=np.zeros_like(pool.bm25))
+    trusted, unread = (standard(replace(wordless, trust=much), 0.1, 0.3) for much in (1.0, LEAST_TRUST))
+    assert unread.passages.tolist() == trusted.passages.tolist()
+
+
+@given(readable=st.floats(0, 1), more=st.floats(0, 1))
+def test_the_more_is_readable_the_more_cosines_mean(readable: float, more: float) -> None:
+    less, most = sorted((readable, more))
+    assert LEAST_TRUST <= trust(less) <= trust(most) <= 1
+    assert (trust(most) == 1) == (most >= READABLE)

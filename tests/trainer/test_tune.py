@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import searchengine
-from benchmarks.asked import Asked
+from benchmarks.asked import Asked, ask_all
 from indexer.backup import backup
 from indexer.documents import Document
 from indexer.errors import DamagedIndex, DataError, SearchEngineError, UsageError
 from indexer.format import FUSION
+from indexer.snapshot import Snapshot
 from indexer.writer import Writer
 from searchengine import Searcher
 from searchengine.fusion import DEFAULT, Weights, weights_of
@@ -147,6 +148,17 @@ def test_every_setting_ranks_as_the_engine_does_with_it(index: Path, by_meaning:
                 found = searcher.rank(some.queries[name], 10).documents
                 place = found.index(answer) + 1 if answer in found else None
                 assert value == pytest.approx(0.0 if place is None else 1 / np.log2(place + 1))
+
+
+def test_a_query_that_the_encoder_cannot_read_is_fused_as_the_engine_does(paragraphs: Path) -> None:
+    texts = {"spelled": "мёд, улей и пчела: honey in the hive", "read": "honey in the hive"}
+    with searchengine.open(paragraphs) as searcher, Snapshot(paragraphs).reading() as generation:
+        asked = dict(ask_all(paragraphs, generation, texts))
+        for name, text in texts.items():
+            found, expected = rank(asked[name], DEFAULT), searcher.rank_passages(text)
+            assert found.passages.tolist() == expected.passages.tolist()
+            assert found.scores.tolist() == pytest.approx(expected.scores.tolist(), abs=1e-5)
+        assert asked["spelled"].pool.trust < asked["read"].pool.trust == 1
 
 
 # On an index --------------------------------------------------------------------------------------------------------
