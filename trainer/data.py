@@ -218,7 +218,10 @@ class Batches:
     def order(self, epoch: int) -> np.ndarray:
         """Order the examples of an epoch."""
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(self.seed, epoch, len(self.examples))
+            if isinstance(self.examples, PseudoExamples):
+                self._order = epoch, self.examples.order(self.seed, epoch)
+            else:
+                self._order = epoch, permutation(self.seed, epoch, len(self.examples))
         return self._order[1]
 
     def steps(self, epochs: float) -> int:

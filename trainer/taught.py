@@ -12,6 +12,7 @@ from indexer.errors import UsageError
 from trainer.batch import Batch, Pair
 from trainer.corpus import Corpus
 from trainer.pseudo import PseudoQuery
+from trainer.randomness import generator, permutation
 from trainer.settings import rates, within
 from trainer.teacher import Taught
 
@@ -22,22 +23,25 @@ class Pseudo:
 
     Where a passage has no title of its own, its opening sentence stands for it.
 
-    ``longest``: tokens of a passage in training; ``found``: keep a query only where the teacher finds its passage among
-    the first so many (consistency).
+    ``cluster``: so many queries that the teacher confuses stand in a batch together, each the others' hard negative; 1
+    mixes at random. ``longest``: tokens of a passage in training; ``found``: keep a query only where the teacher finds
+    its passage among the first so many (consistency).
     """
 
     queries: int = 6000
     title: float = 1.0
     sentence: float = 0.0
     terms: float = 0.0
-    longest: int = 160
+    longest: int = 200
     found: int = 20
+    cluster: int = 8
 
     def __post_init__(self) -> None:
         rates(title=self.title, sentence=self.sentence, terms=self.terms)
         within("queries", self.queries, 1, whole=True)
         within("longest", self.longest, 16, whole=True)
         within("found", self.found, 1, whole=True)
+        within("cluster", self.cluster, 1, whole=True)
         if not self.title + self.sentence + self.terms > 0:
             raise UsageError("view pseudo: one of title, sentence and terms must be above 0")
 
@@ -68,6 +72,43 @@ class PseudoExamples:
         query = self.queries[number]
         answer = query.answer(self.corpus, self.settings.longest)
         return Pair(query.ids, answer, query.passage, frozenset({query.passage}))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """Order the queries of an epoch, each once: neighbours by the teacher stand together, clusters in random order.
+
+        Source: topic-aware batches, Hofstätter et al., arXiv:2104.06967 (TAS-B), with the teacher's ranking for topics.
+        """
+        mixed = permutation(seed, epoch, len(self))
+        if self.taught is None or self.settings.cluster == 1:
+            return mixed
+        asking: dict[int, list[int]] = {}
+        for number in mixed.tolist():
+            asking.setdefault(self.queries[number].passage, []).append(number)
+        waiting = np.ones(len(self), dtype=bool)
+        clusters: list[list[int]] = []
+        for first in mixed.tolist():
+            if waiting[first]:
+                waiting[first] = False
+                clusters.append([first, *self.neighbours(first, asking, waiting)])
+        order = generator(seed, epoch, len(self)).permutation(len(clusters))
+        return np.array([number for at in order.tolist() for number in clusters[at]], dtype=np.int64)
+
+    def neighbours(self, first: int, asking: dict[int, list[int]], waiting: np.ndarray) -> list[int]:
+        """Take the waiting queries whose passages one query finds first, of other documents than its own."""
+        if self.taught is None:
+            return []
+        taken: list[int] = []
+        documents = {int(self.owners[self.queries[first].passage])}
+        ranked = np.argsort(-self.taught.scores[first], kind="stable")
+        for passage in self.taught.passages[first][ranked].tolist():
+            for number in asking.get(passage, ()):
+                if len(taken) == self.settings.cluster - 1:
+                    return taken
+                if waiting[number] and int(self.owners[passage]) not in documents:
+                    waiting[number] = False
+                    documents.add(int(self.owners[passage]))
+                    taken.append(number)
+        return taken
 
     def keep_found(self, taught: Taught) -> int:
         """Drop the queries whose passage the teacher does not find soon enough; return how many went."""

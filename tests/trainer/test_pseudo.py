@@ -128,3 +128,18 @@ def test_only_a_gain_beyond_chance_passes_the_gate_without_labels():
     worse = dict.fromkeys(before, 0.4)
     assert not judge_also(judge_gain(before, better), before, worse).kept
     assert judge_also(judge_gain(before, better), worse, before).kept
+
+
+@given(st.integers(1, 5), st.integers(0, 3), st.integers(0, 3))
+def test_an_epoch_asks_every_query_once_and_neighbours_stand_together(cluster, seed, epoch):
+    rows = [{number: 9.0, (number + 1) % 6: 5.0, (number + 2) % 6: 4.0} for number in range(6)]
+    examples = examples_of(rows, owners=list(range(6)))
+    examples.settings = Pseudo(cluster=cluster)
+    order = examples.order(seed, epoch)
+    assert sorted(order.tolist()) == list(range(6))
+    assert order.tolist() == examples.order(seed, epoch).tolist()
+    if cluster == 3:  # whole clusters: a query, and the two that its ranking names next
+        starts = [
+            at for at in range(4) if [(order[at] + 1) % 6, (order[at] + 2) % 6] == order[at + 1 : at + 3].tolist()
+        ]
+        assert starts
