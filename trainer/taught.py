@@ -24,8 +24,9 @@ class Pseudo:
     Where a passage has no title of its own, its opening sentence stands for it.
 
     ``cluster``: so many queries that the teacher confuses stand in a batch together, each the others' hard negative; 1
-    mixes at random. ``longest``: tokens of a passage in training; ``found``: keep a query only where the teacher finds
-    its passage among the first so many (consistency).
+    mixes at random. ``margin``: a passage that the teacher scores less than so many standard deviations below the
+    answer is no negative; it may be another answer. ``longest``: tokens of a passage in training. ``found``: keep a
+    query only where the teacher finds its passage among the first so many (consistency).
     """
 
     queries: int = 6000
@@ -35,6 +36,7 @@ class Pseudo:
     longest: int = 200
     found: int = 20
     cluster: int = 8
+    margin: float = 3.0
 
     def __post_init__(self) -> None:
         rates(title=self.title, sentence=self.sentence, terms=self.terms)
@@ -42,6 +44,7 @@ class Pseudo:
         within("longest", self.longest, 16, whole=True)
         within("found", self.found, 1, whole=True)
         within("cluster", self.cluster, 1, whole=True)
+        within("margin", self.margin, 0)
         if not self.title + self.sentence + self.terms > 0:
             raise UsageError("view pseudo: one of title, sentence and terms must be above 0")
 
@@ -124,8 +127,8 @@ class PseudoExamples:
     def with_teacher(self, batch: Batch, numbers: Sequence[int]) -> Batch:
         """Let the teacher score every passage of the batch for every query.
 
-        What it ranks above the answer is no negative. Passages of the answer's own document are neither scored nor
-        negatives.
+        What it ranks above the answer, or less than ``margin`` below it, is no negative. Passages of the answer's own
+        document are neither scored nor negatives.
         """
         if self.taught is None:
             return batch
@@ -140,7 +143,8 @@ class PseudoExamples:
         excluded_BP = batch.excluded_BP.numpy() | strange_BP
         order_BP = np.stack([np.concatenate([[target], np.delete(np.arange(count), target)]) for target in target_B])
         listed_BP = np.where(np.take_along_axis(excluded_BP, order_BP, axis=1), -1, order_BP)
-        above_BP = teacher_BP > teacher_BP[rows, target_B][:, None]
+        above_BP = teacher_BP > teacher_BP[rows, target_B][:, None] - self.settings.margin
+        above_BP[rows, target_B] = False
         return replace(
             batch,
             excluded_BP=torch.from_numpy(excluded_BP | above_BP),

@@ -86,12 +86,16 @@ def test_the_teacher_knows_its_list_and_gives_all_others_its_least(row, passage)
     assert taught.rank(0, passage) == expected
 
 
-def examples_of(rows: list[dict[int, float]], owners: list[int], found: int = 20) -> PseudoExamples:
+def examples_of(
+    rows: list[dict[int, float]], owners: list[int], found: int = 20, margin: float = 0.0
+) -> PseudoExamples:
     bodies = [[2 + number, 3, 4, 5, 6, 7, 8, 9, STOP, *range(10, 30)] for number in range(len(owners))]
     corpus = corpus_of([[20 + number] * 6 for number in range(len(owners))], bodies)
     maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.arange(len(owners)))
     queries = [maker.title(number) for number in range(len(rows))]
-    examples = PseudoExamples(corpus, [one for one in queries if one], np.array(owners), Pseudo(found=found))
+    examples = PseudoExamples(
+        corpus, [one for one in queries if one], np.array(owners), Pseudo(found=found, margin=margin)
+    )
     examples.keep_found(taught_of(rows))
     return examples
 
@@ -108,6 +112,12 @@ def test_the_teacher_scores_the_batch_and_takes_back_negatives_it_ranks_above_th
     assert batch.teacher_BC[1][:2].tolist() == [6.0, 2.0]  # 0 is not in the list: its least
     assert batch.excluded_BP.tolist() == [[False, True, False], [False, False, True], [False, True, False]]
     assert torch.equal(batch.target_B, torch.tensor([0, 1, 2]))
+
+
+def test_what_the_teacher_scores_nearly_as_high_as_the_answer_is_no_negative():
+    examples = examples_of([{0: 7.0, 1: 5.0, 2: 1.0}, {1: 6.0}, {2: 4.0}], owners=[0, 1, 2], margin=3.0)
+    batch = examples.with_teacher(collate([examples.pair(number, 0, 0) for number in range(3)]), [0, 1, 2])
+    assert batch.excluded_BP[0].tolist() == [False, True, False]
 
 
 def test_a_query_that_does_not_find_its_passage_is_dropped():
