@@ -133,7 +133,7 @@ def spans(text: str) -> Iterable[tuple[int, int]]:
 def document_terms(text: str, language: str = "") -> str:
     """Analyse a document's text: its terms in order, each as often as it stands there, with spaces between them."""
     tokens = (_ASCII_TOKEN if text.isascii() else _TOKEN).findall(text)
-    return " ".join(map(_documents(stemming(language)).__getitem__, tokens))
+    return " ".join(filter(None, map(_documents(stemming(language)).__getitem__, tokens)))
 
 
 def query_terms(text: str, languages: Iterable[str]) -> list[Term]:

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 from indexer.errors import NoIndex
-from indexer.format import CATALOG, LEXICAL, SEGMENTS
+from indexer.format import ANN, CATALOG, LEXICAL, SEGMENTS
 from indexer.seal import SEAL
 from indexer.snapshot import Generation, Snapshot, document_name
 from indexer.vectors import nearest
@@ -167,10 +167,11 @@ def leftovers(folder: Path) -> list[str]:
     snapshot = Snapshot(folder)
     segments = {name for (name,) in snapshot.rows("SELECT id FROM segments")}
     snapshot.close()
-    expected = {CATALOG, SEAL, "write.lock", SEGMENTS, LEXICAL, "encoder"}
+    expected = {CATALOG, SEAL, "write.lock", SEGMENTS, LEXICAL, ANN, "encoder"}
     empty = {f"{CATALOG}-shm"} | {f"{CATALOG}-wal"} if not _unfinished(folder) else set()  # a reader may leave them
     left = [path.name for path in folder.iterdir() if path.name not in expected | empty]
     left += [path.name for path in (folder / SEGMENTS).iterdir() if path.name not in segments]
+    left += [path.name for path in (folder / ANN).glob("*") if path.name.rpartition("-")[0] not in segments]
     if len(list((folder / LEXICAL).iterdir())) > 2:  # the current one and, for readers under way, the one before
         left += [path.name for path in (folder / LEXICAL).iterdir()]
     return left

@@ -28,7 +28,8 @@ texts = st.text(st.sampled_from(LETTERS + CHINESE), max_size=60) | st.text(max_s
 
 
 def terms_of(text: str, language: str = "en") -> list[str]:
-    return document_terms(text, language).split(" ") if document_terms(text, language) else []
+    analysed = document_terms(text, language)
+    return analysed.split(" ") if analysed else []
 
 
 @given(text=texts, language=languages, others=st.lists(languages, max_size=3))
