@@ -46,10 +46,8 @@ types: .venv/.installed  ## mypy, strict
 imports: .venv/.installed  ## imports run one way
 	$(BIN)/lint-imports --no-cache
 
-WORKERS ?= 2
-
 unit: .venv/.installed strace  ## the tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not soak and not gpu"
+	$(BIN)/pytest -m "not soak and not gpu"
 
 DATA ?= $(or $(SEARCHENGINE_DATA),../shared/data)
 

@@ -72,7 +72,9 @@ class Writer(Staging):
         """Fold the log into the catalog, seal it, let go of the lock."""
         try:
             with storage_errors("sealing the catalog"):
-                if self._dirty and self.catalog.checkpoint():
+                # A full disk may have refused to open the seal after a commit: then the catalog's file stays as it was
+                # sealed, and the commit stays in the log, where everyone finds it.
+                if self._dirty and self._seal_is_open and self.catalog.checkpoint():
                     write_seal(self.folder)
         finally:
             self.catalog.close()
@@ -99,8 +101,10 @@ class Writer(Staging):
         refuse_unknown_analyser(self.folder, self.settings.get("analyser"))
         # A killed run's log will be folded in; so will one that came back because its emptying was lost with the power.
         self._dirty = seal.is_open or seal.generation != generation or has_log(self.folder)
+        self._seal_is_open = seal.is_open
         if self._dirty:
             open_seal(self.folder, generation)
+            self._seal_is_open = True
 
     # What is stored -------------------------------------------------------------------------------------------------
 
@@ -187,6 +191,7 @@ class Writer(Staging):
         self._dirty = True
         with storage_errors("sealing the catalog"):
             open_seal(self.folder, self.count()[2])
+            self._seal_is_open = True
         with storage_errors("removing files of older generations"):
             self._drop_unused(keep_lexical=self._previous_lexical)
 

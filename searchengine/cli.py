@@ -99,13 +99,27 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:  # click makes an Abort of both signals' exceptions
-        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
-        word, code = ("terminated", 143) if terminated else ("interrupted", 130)
-        _fail(f"{word}: everything committed so far is kept; run the same command again to go on", code)
+        _interrupted(error.__cause__ or error)
+    except ImportError as error:
+        if (cause := _interruption(error)) is None:
+            raise
+        _interrupted(cause)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough; Python must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Find the Ctrl-C or SIGTERM that fell into a library's own start, which turns it into an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _interrupted(error: BaseException) -> None:
+    word, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
+    _fail(f"{word}: everything committed so far is kept; run the same command again to go on", code)
 
 
 def _fail(message: str, code: int) -> None:

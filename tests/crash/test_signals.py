@@ -83,6 +83,22 @@ def test_a_signal_after_the_work_is_over_does_not_change_the_exit_code() -> None
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("raised", "code"), [("KeyboardInterrupt", 130), ("cli.Terminated", 143)])
+def test_a_signal_amid_a_library_s_start_ends_the_run_as_any_other(raised: str, code: int) -> None:
+    program = (
+        "import sys; from searchengine import cli\n"
+        "def broken(**_):\n"
+        "    try:\n"
+        f"        raise {raised}\n"
+        "    except KeyboardInterrupt as error:\n"
+        "        raise ImportError('initialization failed') from error\n"
+        "cli.commands.main = broken; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_signal_ends_a_run_at_a_commit_and_the_next_one_goes_on(
     tmp_path: Path, folder: Path, command: Command
 ) -> None:
