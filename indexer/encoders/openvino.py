@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from indexer.encoders import signal_stack
+
 
 class OpenvinoRunner:
     """Runs a graph file with one stream; each thread has its own request."""
@@ -35,8 +37,9 @@ class OpenvinoRunner:
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
-        core = openvino.Core()
-        self._compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
+        with signal_stack.kept():
+            core = openvino.Core()
+            self._compiled = core.compile_model(core.read_model(str(graph)), "CPU", settings)
         self._local = threading.local()
 
     def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
