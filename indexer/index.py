@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.durable import sealed, storage_errors, sync_folder
+from indexer.durable import StoredFile, sealed, storage_errors, sync_folder
 from indexer.errors import IncompatibleIndex, NoIndex, UsageError
 from indexer.format import ANN, CATALOG, DAMAGED, ENCODER, FOLDER, LEXICAL, LOCK, SEGMENTS
 from indexer.lexical import ANALYSER
@@ -98,7 +98,6 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
     Raises IncompatibleIndex where the folder holds something else.
     """
     from indexer.catalog import Catalog
-    from indexer.encoders import store_encoder
 
     if is_index(folder):
         return  # another process was faster
@@ -117,21 +116,12 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
             for name in (SEGMENTS, ANN, LEXICAL, ENCODER):
                 shutil.rmtree(folder / name, ignore_errors=True)
                 (folder / name).mkdir()
-            target = folder / ENCODER / encoder.fingerprint
-            target.mkdir()
-            store_encoder(encoder, target)
-            files = sealed(target, folder)
+            files = write_encoder(folder, encoder)
             sync_folder(folder)
             settings = {
                 "base": base,
                 "splitting": asdict(splitting),
-                "encoder": {
-                    "name": encoder.name,
-                    "fingerprint": encoder.fingerprint,
-                    "dimension": encoder.dimension,
-                    "max_length": encoder.max_length,
-                    "model": model,
-                },
+                "encoder": encoder_setting(encoder, model),
                 "analyser": ANALYSER,
                 "requires": [],
             }
@@ -143,6 +133,27 @@ def create_index(folder: Path, encoder: Encoder, splitting: Splitting, base: str
             write_seal(folder, temporary)  # first, so that no index is ever without its seal
             temporary.replace(folder / CATALOG)
             sync_folder(folder)
+
+
+def write_encoder(folder: Path, encoder: Encoder) -> list[StoredFile]:
+    """Write the index's own copy of an encoder, flushed, into a new folder of its own, and list its files."""
+    from indexer.encoders import store_encoder
+
+    target = folder / ENCODER / encoder.fingerprint
+    target.mkdir()
+    store_encoder(encoder, target)
+    return sealed(target, folder)
+
+
+def encoder_setting(encoder: Encoder, model: str | None) -> dict[str, Any]:
+    """Describe an encoder as the index's setting does; ``model`` is what it was asked for by, None the default."""
+    return {
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "dimension": encoder.dimension,
+        "max_length": encoder.max_length,
+        "model": model,
+    }
 
 
 def _is_ours(name: str) -> bool:

@@ -21,9 +21,10 @@ from indexer.catalog import DOCUMENTS, FILES, PASSAGES, SEGMENTS, SETTINGS
 from indexer.derive import derive
 from indexer.documents import searchable
 from indexer.durable import StoredFile, sealed, storage_errors
-from indexer.encoders import Encoder, load_encoder, store_encoder
+from indexer.encoders import Encoder, load_encoder
 from indexer.format import ENCODER, FUSION
 from indexer.format import SEGMENTS as SEGMENTS_FOLDER
+from indexer.index import encoder_setting, write_encoder
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.rows import forget_segments
@@ -57,7 +58,7 @@ def reencode(folder: Path, options: Options, progress: Progress = SILENT) -> Ree
             return ReencodeReport(folder, writer.count()[2], 0, time.monotonic() - started)
         with storage_errors("encoding the index anew"):
             files, segments, places = _write_vectors(writer, encoder, progress)
-            files += _write_encoder(folder, encoder)
+            files += write_encoder(folder, encoder)
             _switch(writer, encoder, options.model, files, segments, places)
         writer.settings = writer.catalog.settings()
         writer.after_commit()
@@ -102,14 +103,6 @@ def _write_vectors(
     return files, segments, places
 
 
-def _write_encoder(folder: Path, encoder: Encoder) -> list[StoredFile]:
-    """Write the index's own copy of the encoder beside the one in use."""
-    target = folder / ENCODER / encoder.fingerprint
-    target.mkdir()
-    store_encoder(encoder, target)
-    return sealed(target, folder)
-
-
 def _switch(
     writer: Writer,
     encoder: Encoder,
@@ -118,13 +111,6 @@ def _switch(
     segments: list[dict[str, object]],
     places: list[dict[str, object]],
 ) -> None:
-    described = {
-        "name": encoder.name,
-        "fingerprint": encoder.fingerprint,
-        "dimension": encoder.dimension,
-        "max_length": encoder.max_length,
-        "model": model,
-    }
     with writer.catalog.transaction() as connection:
         old = list(connection.execute(select(SEGMENTS.c.id)).scalars())
         if segments:
@@ -135,5 +121,5 @@ def _switch(
         connection.execute(delete(FILES).where(FILES.c.path.startswith(f"{ENCODER}/")))
         connection.execute(delete(SETTINGS).where(SETTINGS.c.key == FUSION))
         setting = update(SETTINGS).where(SETTINGS.c.key == "encoder")
-        connection.execute(setting.values(value=json.dumps(described)))
+        connection.execute(setting.values(value=json.dumps(encoder_setting(encoder, model))))
         writer.record(connection, files)

@@ -101,10 +101,9 @@ class Writer(Staging):
         refuse_unknown_analyser(self.folder, self.settings.get("analyser"))
         # A killed run's log will be folded in; so will one that came back because its emptying was lost with the power.
         self._dirty = seal.is_open or seal.generation != generation or has_log(self.folder)
-        self._seal_is_open = seal.is_open
         if self._dirty:
             open_seal(self.folder, generation)
-            self._seal_is_open = True
+        self._seal_is_open = self._dirty
 
     # What is stored -------------------------------------------------------------------------------------------------
 

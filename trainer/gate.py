@@ -45,7 +45,7 @@ def judge_gain(before: Mapping[str, float], after: Mapping[str, float]) -> Verdi
 
 
 def judge_also(first: Verdict, before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
-    """Let judged queries have the last word: where their mean falls, the model goes."""
+    """Let judged queries have the last word: where their mean does not rise, the model goes."""
     sentence = f"{first.reason}; on judged queries {mean(before):.4f} → {mean(after):.4f}"
     if mean(after) > mean(before):
         return Verdict(True, sentence)

@@ -273,17 +273,13 @@ def jsonl_files(folder: Path) -> list[Path]:
 
 def texts_of_index(folder: Path) -> Iterator[Text]:
     """Stream an index's documents out of its catalog; where passages overlap, the text is put together once."""
-    from indexer.snapshot import Snapshot, document_name
+    from indexer.snapshot import document_name
 
-    snapshot = Snapshot(find_index(folder))
-    try:
-        with snapshot.reading():
-            rows = snapshot.rows(
-                'SELECT d.id, d.key, s.path, d.title, p.start, p."end", p.text FROM passages p '
-                "JOIN documents d ON d.id = p.document LEFT JOIN sources s ON s.id = d.source ORDER BY d.id, p.ordinal"
-            )
-    finally:
-        snapshot.close()
+    rows = rows_of_index(
+        folder,
+        'SELECT d.id, d.key, s.path, d.title, p.start, p."end", p.text FROM passages p '
+        "JOIN documents d ON d.id = p.document LEFT JOIN sources s ON s.id = d.source ORDER BY d.id, p.ordinal",
+    )
     for _, group in groupby(rows, key=lambda row: row[0]):
         parts: list[str] = []
         reached = 0
@@ -297,19 +293,25 @@ def texts_of_index(folder: Path) -> Iterator[Text]:
 
 def passages_of_index(folder: Path) -> Iterator[Text]:
     """Stream an index's passages as they are encoded: ``title`` has the heading too, ``key`` is "document#passage"."""
+    rows = rows_of_index(
+        folder,
+        "SELECT d.id, p.id, d.title, p.heading, p.text FROM passages p JOIN documents d ON d.id = p.document "
+        "ORDER BY p.id",
+    )
+    for document, passage, title, heading, text in rows:
+        yield Text(f"{document}#{passage}", searchable(title, heading, "").strip(), text)
+
+
+def rows_of_index(folder: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Run one SELECT on the catalog of an index, in its newest generation."""
     from indexer.snapshot import Snapshot
 
     snapshot = Snapshot(find_index(folder))
     try:
         with snapshot.reading():
-            rows = snapshot.rows(
-                "SELECT d.id, p.id, d.title, p.heading, p.text FROM passages p JOIN documents d ON d.id = p.document "
-                "ORDER BY p.id"
-            )
+            return snapshot.rows(statement)
     finally:
         snapshot.close()
-    for document, passage, title, heading, text in rows:
-        yield Text(f"{document}#{passage}", searchable(title, heading, "").strip(), text)
 
 
 def texts_of_files(place: Path, progress: Progress) -> Iterator[Text]:

@@ -62,8 +62,8 @@ def train(
     """Train a model by a recipe on ``data`` and write it to ``output``.
 
     ``resume`` continues an interrupted run of the same recipe, data and model at its exact example. Without ``gate``
-    the model is kept whatever its held-out figures are. ``dev`` holds judged queries that must not fall either; none
-    of them is learnt from.
+    the model is kept whatever its held-out figures are. ``dev`` holds judged queries that must gain too; none of
+    them is learnt from.
     Raises UsageError, DataError, ModelError, StorageError; Interruption's signals after a checkpoint is saved.
     """
     started = time.monotonic()
@@ -336,10 +336,9 @@ class Training:
         return self.verdict([found.queries[MEASURE] for found in ended], ended[0].means), ended[0].means
 
     def verdict(self, each: Sequence[dict[str, float]], after: dict[str, float]) -> Verdict:
-        """Judge the run: without labels only a gain beyond chance counts, and judged queries must not fall."""
-        if self.recipe.view.kind != "pseudo" and len(each) == 1:
-            return judge(self.before, after)
-        first = judge(self.before, after) if self.recipe.view.kind != "pseudo" else judge_gain(self.each[0], each[0])
+        """Judge the run: without labels only a gain beyond chance counts, and judged queries must gain too."""
+        pseudo = self.recipe.view.kind == "pseudo"
+        first = judge_gain(self.each[0], each[0]) if pseudo else judge(self.before, after)
         if len(each) == 1 or not first.kept:
             return first
         return judge_also(first, self.each[1], each[1])
