@@ -150,17 +150,20 @@ def table(measured: Mapping[str, Mapping[str, Measured]]) -> list[str]:
         shown = [f"{ndcg:.4f}/{recall:.4f}" for ndcg, recall in zip(*cells, strict=True)]
         lines.append(f"{way:<25}" + "".join(f"{cell:>16}" for cell in [*shown, "/".join(means), "/".join(worst)]))
     for way in ("standard", "feedback"):
-        compared = [
-            compare(measured[name][way].queries[SHOWN[0]], measured[name][BASE].queries[SHOWN[0]]) for name in sets
-        ]
-        corrected = holm([found.p for found in compared])
         lines.append(f"{way} − {BASE}, {SHOWN[0]}:")
-        lines += [
-            f"  {name:<16}{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {p:.4f}  "
-            f"{found.wins} won, {found.losses} lost"
-            for name, found, p in zip(sets, compared, corrected, strict=True)
-        ]
+        lines += paired({name: (measured[name][way], measured[name][BASE]) for name in sets}, SHOWN[0])
     return lines
+
+
+def paired(systems: Mapping[str, tuple[Measured, Measured]], shown: str) -> list[str]:
+    """Print set → (a, b) as lines: a's difference to b query by query, p corrected over the sets."""
+    compared = [compare(a.queries[shown], b.queries[shown]) for a, b in systems.values()]
+    corrected = holm([found.p for found in compared])
+    return [
+        f"  {name:<16}{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {p:.4f}  "
+        f"{found.wins} won, {found.losses} lost"
+        for name, found, p in zip(systems, compared, corrected, strict=True)
+    ]
 
 
 def options_of_sets(description: str | None) -> argparse.ArgumentParser:

@@ -18,11 +18,10 @@ import numpy as np
 
 from benchmarks.beir import Dataset, is_blank, open_dataset
 from benchmarks.bench import build
-from benchmarks.fusion import options_of_sets, strides_of
+from benchmarks.fusion import options_of_sets, paired, strides_of
 from benchmarks.machine import machine_line
 from benchmarks.metrics import Measured, measure
 from benchmarks.runs import Run
-from benchmarks.significance import compare, holm
 from indexer.progress import SILENT
 from searchengine import Searcher
 from searchengine.hits import Candidates
@@ -118,14 +117,8 @@ def table(measured: Mapping[str, Mapping[float, Measured]], weight: float) -> li
     for share in SHARES:
         values = [measured[name][share].means[SHOWN] for name in sets]
         lines.append(f"{share:<8.1f}" + "".join(f"{value:>14.4f}" for value in [*values, float(np.mean(values))]))
-    compared = [compare(measured[name][weight].queries[SHOWN], measured[name][0.0].queries[SHOWN]) for name in sets]
-    corrected = holm([found.p for found in compared])
     lines.append(f"share {weight} − none, {SHOWN}:")
-    lines += [
-        f"  {name:<16}{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]  p {p:.4f}  "
-        f"{found.wins} won, {found.losses} lost"
-        for name, found, p in zip(sets, compared, corrected, strict=True)
-    ]
+    lines += paired({name: (measured[name][weight], measured[name][0.0]) for name in sets}, SHOWN)
     return lines
 
 

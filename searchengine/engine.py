@@ -222,7 +222,7 @@ class Searcher:
         """Rank passages by their ids, without documents and texts: the ``k`` best."""
         _check(k, mode, fusion)
         parsed = query.parse(text)
-        with self._lock, self._snapshot.reading() as generation:
+        with self._reading(mode) as generation:
             terms = self._terms(generation, parsed.text, mode, [])
             _, _, fused = self._retrieve(generation, parsed.text, terms, k, mode, fusion, None, [])
             return Candidates(fused.passages[:k], fused.scores[:k])

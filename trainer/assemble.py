@@ -20,7 +20,7 @@ from trainer.pseudo import PseudoQueries
 from trainer.recipe import CROSS, MODELS, Member, Recipe, build, choose
 from trainer.regularisers import REGULARISERS, Regulariser
 from trainer.sources import Labels
-from trainer.taught import Pseudo, PseudoExamples
+from trainer.taught import Pseudo
 from trainer.views import VIEWS, View
 
 
@@ -51,24 +51,11 @@ def check(recipe: Recipe) -> None:
 
 
 def make_batches(
-    recipe: Recipe,
-    corpus: Corpus,
-    labels: Labels | None,
-    aside: frozenset[int],
-    encoder: TrainableEncoder,
-    owners: np.ndarray | None = None,
+    recipe: Recipe, corpus: Corpus, labels: Labels | None, aside: frozenset[int], encoder: TrainableEncoder
 ) -> Batches:
-    """Make a run's batches by the recipe's view, and those of the auxiliary view beside it.
-
-    ``owners`` names the document of each passage, for pseudo queries.
-    """
+    """Make a run's batches by the recipe's view, and those of the auxiliary view beside it."""
     examples: Examples
-    if owners is not None:
-        chosen = pseudo_settings(recipe)
-        learnt = [number for number in range(len(corpus)) if number not in aside]
-        queries = make_pseudo(corpus, owners, encoder, recipe.run.seed).draw(learnt, chosen.queries, chosen.shares())
-        examples = PseudoExamples(corpus, queries, owners, chosen)
-    elif labels is not None:
+    if labels is not None:
         hard = None
         if recipe.negatives.kind == "hard":
             hard = build(HardSettings, recipe.negatives.settings, "negatives", recipe.name)

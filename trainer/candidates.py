@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.metrics import Measured, measure
-from benchmarks.runs import Run
+from benchmarks.metrics import Measured
 from indexer.progress import SILENT, Progress
 from searchengine import Searcher
 from searchengine.hits import Candidates
@@ -16,6 +15,7 @@ from searchengine.rerank import WEIGHT, blend
 from trainer.batch import Ids
 from trainer.corpus import Corpus
 from trainer.cross_encoder import TrainableCrossEncoder
+from trainer.evaluate import measure_rankings
 from trainer.sources import Labelled
 
 READ = 30  # of each ranking: as many as decide nDCG@10, at three fifths of what a query reads
@@ -67,18 +67,12 @@ def read_again(
     model: TrainableCrossEncoder, dev: CandidateSet, progress: Progress = SILENT, weight: float = WEIGHT
 ) -> Measured:
     """Measure the engine's rankings as the cross-encoder changes them; at a ``weight`` of 0 nothing is read."""
-    rankings = {}
+    ranked = []
     progress.start("read again", len(dev), "queries")
-    for number, (query, found, first) in enumerate(zip(dev.queries, dev.found, dev.first, strict=True)):
+    for query, found, first in zip(dev.queries, dev.found, dev.first, strict=True):
         scores = model.score([(query, dev.passages[at]) for at in found]) if weight else np.zeros(len(found))
         mixed = blend(Candidates(np.asarray(found, np.int64), first), scores, weight)
-        rankings[str(number)] = [
-            (str(at), float(score)) for at, score in zip(mixed.passages, mixed.scores, strict=True)
-        ]
+        ranked.append((mixed.passages, mixed.scores))
         progress.advance()
     progress.finish()
-    qrels = {
-        str(number): {str(document): grade for document, grade in grades.items()}
-        for number, grades in enumerate(dev.grades)
-    }
-    return measure(Run("rerank", rankings), qrels)
+    return measure_rankings("rerank", ranked, dev.grades)

@@ -171,17 +171,25 @@ def pooled(dev: DevSet, encoder: TrainableEncoder) -> DevSet:
 def measured(encoder: TrainableEncoder, dev: DevSet, documents: np.ndarray, rows: np.ndarray) -> Measured:
     """Rank ``documents`` [n] by their vectors [n, D] for every query and measure."""
     queries = encoder.encode(dev.queries, query=True)
-    rankings = {}
-    for number, first in enumerate(best_rows(queries, rows, DEPTH_KEPT)):
-        scores = rows[first] @ queries[number]
-        rankings[str(number)] = [
-            (str(document), float(score)) for document, score in zip(documents[first], scores, strict=True)
-        ]
-    qrels = {
-        str(number): {str(document): grade for document, grade in grades.items()}
-        for number, grades in enumerate(dev.grades)
+    ranked = [
+        (documents[first], rows[first] @ queries[number])
+        for number, first in enumerate(best_rows(queries, rows, DEPTH_KEPT))
+    ]
+    return measure_rankings("dense", ranked, dev.grades)
+
+
+def measure_rankings(
+    name: str, ranked: Sequence[tuple[np.ndarray, np.ndarray]], grades: Sequence[Mapping[int, int]]
+) -> Measured:
+    """Measure each query's documents, int64 [k] best first with their scores [k], by its grades of document numbers."""
+    rankings = {
+        str(query): [(str(document), float(score)) for document, score in zip(*found, strict=True)]
+        for query, found in enumerate(ranked)
     }
-    return measure(Run("dense", rankings), qrels)
+    qrels = {
+        str(query): {str(document): grade for document, grade in judged.items()} for query, judged in enumerate(grades)
+    }
+    return measure(Run(name, rankings), qrels)
 
 
 def best_rows(queries: np.ndarray, rows: np.ndarray, k: int) -> list[np.ndarray]:

@@ -101,24 +101,24 @@ def gather_passages(
     aside_names = {different[number] for number in chosen}
     aside = frozenset(number for number, name in enumerate(names) if name in aside_names)
     owners = np.unique(names, return_inverse=True)[1]
+    settings = pseudo_settings(recipe)
     maker = make_pseudo(corpus, owners, encoder, recipe.run.seed)
-    dev = pseudo_query_dev(corpus, sorted(aside), maker, encoder, pseudo_settings(recipe).shares())
-    batches = make_batches(recipe, corpus, None, aside, encoder, owners)
-    examples = batches.examples
-    if isinstance(examples, PseudoExamples):
-        numbers = {int(key.partition("#")[2]): number for number, key in enumerate(corpus.keys)}
-        texts = [encoder.tokenizer.decode(query.ids.tolist()) for query in examples.queries]
+    dev = pseudo_query_dev(corpus, sorted(aside), maker, encoder, settings.shares())
+    learnt = [number for number in range(len(corpus)) if number not in aside]
+    queries = maker.draw(learnt, settings.queries, settings.shares())
+    examples = PseudoExamples(corpus, queries, owners, settings)
+    numbers = {int(key.partition("#")[2]): number for number, key in enumerate(corpus.keys)}
+    texts = [encoder.tokenizer.decode(query.ids.tolist()) for query in queries]
 
-        def ask() -> Taught:
-            with searchengine.open(index) as searcher:
-                return teach(searcher, texts, numbers, progress)
+    def ask() -> Taught:
+        with searchengine.open(index) as searcher:
+            return teach(searcher, texts, numbers, progress)
 
-        dropped = examples.keep_found(distributed.from_first(ask))
-        progress.note(
-            f"{len(examples):,} pseudo queries of {len(corpus):,} passages; {dropped:,} others do not find theirs"
-        )
-        batches = Batches(examples, recipe.run.batch, recipe.run.seed)
-    return Material(corpus, batches, (dev, *also))
+    dropped = examples.keep_found(distributed.from_first(ask))
+    progress.note(
+        f"{len(examples):,} pseudo queries of {len(corpus):,} passages; {dropped:,} others do not find theirs"
+    )
+    return Material(corpus, Batches(examples, recipe.run.batch, recipe.run.seed), (dev, *also))
 
 
 def aside_share(documents: int) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,22 +102,31 @@ def load_modules(folder: ModelFolder, *, device: str = "cpu", attention: str | N
     """
     import torch
     from sentence_transformers import SentenceTransformer
+
+    with loading(folder.path):
+        model = SentenceTransformer(
+            str(folder.path),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
+        ).eval()
+    return model
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Let sentence-transformers load a folder in silence. Raises ModelError, in one line, for whatever it raises."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # it counts tensors on stderr, past every caller
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return SentenceTransformer(
-                str(folder.path),
-                device=device,
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
-            ).eval()
+            yield
         except Exception as error:  # whatever a foreign folder makes the libraries raise is its own fault
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{folder.path}: sentence-transformers cannot load it ({reason[:200]})") from error
+            raise ModelError(f"{path}: sentence-transformers cannot load it ({reason[:200]})") from error
 
 
 def describe(folder: ModelFolder, model: SentenceTransformer) -> tuple[Spec, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from indexer.encoders import cache
 from indexer.encoders.cross import GRAPH, TOKENIZER, CrossEncoder, CrossSpec, load, write_description
-from indexer.encoders.export import SAMPLES
+from indexer.encoders.export import SAMPLES, loading
 from indexer.encoders.model_folder import ModelFolder
 from indexer.encoders.onnx import PAIR, SCORE, TEXT, PairRunner
 from indexer.encoders.trace import trace
@@ -58,25 +57,19 @@ def load_cross(folder: ModelFolder, *, device: str = "cpu", attention: str | Non
     """
     import torch
     from sentence_transformers import CrossEncoder
-    from transformers.utils import logging as transformers_logging
 
     if not folder.is_cross_encoder:
         raise ModelError(f"{folder.path}: no cross-encoder (it has no layer that scores); name a CrossEncoder's folder")
-    transformers_logging.disable_progress_bar()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return CrossEncoder(
-                str(folder.path),
-                device=device,
-                trust_remote_code=False,
-                local_files_only=True,
-                activation_fn=torch.nn.Identity(),  # given, so that none is looked up by a name in the folder
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
-            ).eval()
-        except Exception as error:  # whatever a foreign folder makes the libraries raise is its own fault
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{folder.path}: sentence-transformers cannot load it ({reason[:200]})") from error
+    with loading(folder.path):
+        model = CrossEncoder(
+            str(folder.path),
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            activation_fn=torch.nn.Identity(),  # given, so that none is looked up by a name in the folder
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
+        ).eval()
+    return model
 
 
 def describe_cross(folder: ModelFolder, model: Model) -> tuple[CrossSpec, str]:
