@@ -47,6 +47,11 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def heed_interrupts() -> None:
+    """Take SIGINT as a terminal's program does: a shell that runs pytest in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(words: list[str | Path], number: signal.Signals, *, group: bool, after_s: float) -> str | None:
     """Start a run, signal it (or its group, as a terminal does) and return what it said; None: it was done before."""
     mark = str(uuid.uuid4())
@@ -57,6 +62,7 @@ def interrupted(words: list[str | Path], number: signal.Signals, *, group: bool,
         text=True,
         env={**os.environ, "SEARCHENGINE_TEST_MARK": mark},
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     time.sleep(after_s)
     if child.poll() is not None:
