@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from indexer.changes import Changes, find_changes, is_under
+from indexer.changes import Changes, find_changes, under
 from indexer.derive import derive, set_wish
 from indexer.documents import Document, Passage, passage_digest, searchable
 from indexer.encoders import load_encoder, load_stored_encoder
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 _COMMIT_DOCUMENTS = 1000
 _COMMIT_SECONDS = 30.0
-
-_Waiting = tuple[SourceFile | None, Sequence[tuple[Document, list[Passage]]]]
 
 
 @dataclass(slots=True)
@@ -103,7 +101,7 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
         roots = writer.roots()
         for path in paths:
             name = encode_path(changes.name(str(path)))
-            if not is_under(name, roots, base):
+            if not under(roots, base)(name):
                 writer.add_root(name)
         try:
             _apply(changes, writer, encoders, options, report, progress)
@@ -227,7 +225,7 @@ def _take(read: Read, changes: Changes, batch: _Batch, report: BuildReport) -> N
     if result.skipped:
         report.skipped.append((name, result.skipped))
     report.notes += [f"{name}: {note}" for note in result.notes]
-    batch.add(source, list(zip(result.documents, read.passages, strict=True)))
+    batch.add(source, zip(result.documents, read.passages, strict=True))
 
 
 class _Encoders:
@@ -255,6 +253,11 @@ class _Encoders:
             stored: str | None = self._writer.settings["encoder"]["model"]
             return stored
         return self._options.model
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether the encoder for passages is loaded: it is where the index is new or a model was asked for."""
+        return self._encoder is not None
 
     def get(self) -> Encoder:
         """Return the encoder for passages."""
@@ -285,116 +288,139 @@ class _Encoders:
 
 
 class _Block(NamedTuple):
-    """Passages that are encoded together, and the sources that they belong to."""
+    """Passages that are encoded together."""
 
-    waiting: list[_Waiting]
-    digests: list[list[list[bytes]]]  # of each passage of each document of each source
     known: dict[bytes, np.ndarray]  # vectors that the index held when the block was begun
     new: list[bytes]  # those that ``vectors`` gives, in its order
     vectors: Callable[[], np.ndarray] | None
 
 
-class _Batch:
-    """Collects documents until encoding them together pays, and staged ones until a commit is due.
+class _Piece(NamedTuple):
+    """A document, its passages and the digest of each."""
 
-    Blocks may be encoded elsewhere while later ones are read; they are staged in the order in which they were begun.
+    document: Document
+    passages: list[Passage]
+    digests: list[bytes]
+
+
+class _Waiting(NamedTuple):
+    """A source whose passages have all been handed on; it is staged when so many blocks are back."""
+
+    source: SourceFile | None
+    pieces: list[_Piece]
+    blocks: int
+
+
+class _Batch:
+    """Encodes passages block by block as they come, stages each source when its last vector is there, and commits.
+
+    A block may begin in the middle of a source, so that the encoder never waits until a large file is split; blocks may
+    be encoded elsewhere while later ones come. Sources are staged in the order in which they came.
     """
 
     def __init__(self, writer: Writer, work: Work, report: BuildReport) -> None:
         self.writer = writer
         self._work = work
         self._report = report
-        self._waiting: list[_Waiting] = []
-        self._waiting_passages = 0
+        self._texts: dict[bytes, str] = {}  # of the block to come
         self._under_way: deque[_Block] = deque()
-        self._fresh: dict[bytes, np.ndarray] = {}  # vectors encoded since the last commit
+        self._begun = self._back = 0  # blocks
+        self._vectors: dict[bytes, np.ndarray | None] = {}  # since the last commit; None: not back yet
+        self._adding: list[_Piece] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._unseen: set[bytes] = set()  # encoded, and staged with no source so far
         self._staged_documents = 0
         self._committed_at = time.monotonic()
         self._encoding_since = 0.0
 
-    def add(self, source: SourceFile | None, documents: Sequence[tuple[Document, list[Passage]]]) -> None:
+    def add(self, source: SourceFile | None, documents: Iterable[tuple[Document, list[Passage]]]) -> None:
         """Add a source's documents with their passages; encode and commit when enough has come together."""
-        self._waiting.append((source, documents))
-        self._waiting_passages += sum(len(passages) for _, passages in documents)
-        if self._waiting_passages >= self._work.block:
-            self._begin()
-            while len(self._under_way) > self._work.ahead:
-                self._stage(self._under_way.popleft())
+        self._adding = []
+        for document, passages in documents:
+            headings = [passage.location.heading for passage in passages]
+            digests = [
+                passage_digest(document.title, heading, passage.text)
+                for heading, passage in zip(headings, passages, strict=True)
+            ]
+            self._adding.append(_Piece(document, passages, digests))
+            for heading, passage, digest in zip(headings, passages, digests, strict=True):
+                if digest not in self._vectors:
+                    self._vectors[digest] = None
+                    self._texts[digest] = searchable(document.title, heading, passage.text)
+            if len(self._texts) >= self._work.block:
+                self._begin()
+        self._waiting.append(_Waiting(source, self._adding, self._begun + bool(self._texts)))
+        self._adding = []
+        self._stage()
 
     def flush(self) -> None:
         """Encode and stage all that was added."""
-        if self._waiting:
+        if self._texts:
             self._begin()
         while self._under_way:
-            self._stage(self._under_way.popleft())
+            self._take_back()
+        self._stage()
 
     def _begin(self) -> None:
-        """Begin to encode what waits and has no vector yet."""
-        digests = [
-            [
-                [passage_digest(document.title, p.location.heading, p.text) for p in passages]
-                for document, passages in pieces
-            ]
-            for _, pieces in self._waiting
-        ]
-        coming = {digest for block in self._under_way for digest in block.new}
-        texts = {
-            digest: searchable(document.title, passage.location.heading, passage.text)
-            for (_, pieces), of_source in zip(self._waiting, digests, strict=True)
-            for (document, passages), of_document in zip(pieces, of_source, strict=True)
-            for passage, digest in zip(passages, of_document, strict=True)
-            if digest not in self._fresh and digest not in coming
-        }
-        known = self.writer.stored_vectors(list(texts))
-        new = [digest for digest in texts if digest not in known]
+        """Begin to encode what has no vector yet."""
+        known = self.writer.stored_vectors(list(self._texts))
+        new = [digest for digest in self._texts if digest not in known]
         vectors = None
         if new:
             if not any(block.new for block in self._under_way):
                 self._encoding_since = time.monotonic()
-            vectors = self._work.encode([texts[digest] for digest in new])
-        self._under_way.append(_Block(self._waiting, digests, known, new, vectors))
-        self._waiting, self._waiting_passages = [], 0
+            vectors = self._work.encode([self._texts[digest] for digest in new])
+        self._under_way.append(_Block(known, new, vectors))
+        self._begun += 1
+        self._texts = {}
+        while len(self._under_way) > self._work.ahead:
+            self._take_back()
 
-    def _stage(self, block: _Block) -> None:
-        """Stage a block; commit when a thousand documents or thirty seconds are reached."""
+    def _take_back(self) -> None:
+        """Wait for the oldest block's vectors, and stage what they complete."""
+        block = self._under_way.popleft()
+        self._vectors |= block.known
         if block.vectors is not None:
             encoded = block.vectors().astype(np.float16)
             now = time.monotonic()
             self._report.encode_seconds += now - self._encoding_since
             self._encoding_since = now
             self._report.backend = self._work.backend
-            self._fresh |= dict(zip(block.new, encoded, strict=True))
-        vectors = {**self._fresh, **block.known}
-        needed = {digest for of_source in block.digests for of_document in of_source for digest in of_document}
-        if missing := needed - vectors.keys():  # an earlier block's, committed since this one was begun
-            vectors |= self.writer.stored_vectors(list(missing))
-        unseen = set(block.new)
-        for (source, pieces), of_source in zip(block.waiting, block.digests, strict=True):
-            used = {digest for of_document in of_source for digest in of_document}
-            count = sum(len(of_document) for of_document in of_source)
-            self._report.passages_encoded += len(used & unseen)
-            self._report.passages_reused += count - len(used & unseen)
-            self._report.files_encoded += bool(used & unseen)
-            unseen -= used
-            self.writer.put(
-                source, [_prepared(*piece, of, vectors) for piece, of in zip(pieces, of_source, strict=True)]
-            )
+            self._vectors |= dict(zip(block.new, encoded, strict=True))
+            self._unseen |= set(block.new)
+        self._back += 1
+        self._stage()
+
+    def _stage(self) -> None:
+        """Stage the sources whose vectors are there; commit when a thousand documents or thirty seconds are reached."""
+        while self._waiting and self._waiting[0].blocks <= self._back:
+            source, pieces, _ = self._waiting.popleft()
+            used = {digest for piece in pieces for digest in piece.digests}
+            encoded = len(used & self._unseen)
+            self._unseen -= used
+            self._report.passages_encoded += encoded
+            self._report.passages_reused += sum(len(piece.digests) for piece in pieces) - encoded
+            self._report.files_encoded += bool(encoded)
+            self.writer.put(source, [_prepared(piece, self._vectors) for piece in pieces])
             self._staged_documents += max(len(pieces), 1)
-        due = time.monotonic() - self._committed_at > _COMMIT_SECONDS
-        if self._staged_documents >= _COMMIT_DOCUMENTS or (due and self._staged_documents):
+            if self._staged_documents >= _COMMIT_DOCUMENTS:
+                self.commit()
+        if self._staged_documents and time.monotonic() - self._committed_at > _COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
-        """Commit what is staged."""
+        """Commit what is staged; the index has those vectors then."""
         if self.writer.staged()[0]:
             self._report.generation = self.writer.commit()
-        self._fresh, self._staged_documents, self._committed_at = {}, 0, time.monotonic()
+        pieces = [*self._adding, *(piece for waiting in self._waiting for piece in waiting.pieces)]
+        needed = {digest for piece in pieces for digest in piece.digests}
+        self._vectors = {digest: row for digest, row in self._vectors.items() if row is None or digest in needed}
+        self._staged_documents, self._committed_at = 0, time.monotonic()
 
 
-def _prepared(
-    document: Document, passages: list[Passage], digests: list[bytes], vectors: dict[bytes, np.ndarray]
-) -> Prepared:
-    rows = [vectors[digest] for digest in digests]
+def _prepared(piece: _Piece, vectors: dict[bytes, np.ndarray | None]) -> Prepared:
+    document, passages, digests = piece
+    rows = [row for digest in digests if (row := vectors[digest]) is not None]
     # A file's reader has asked already, and of code nobody does; what a program hands over is asked here.
     asked = not document.language and document.kind != "code"
     language = detect(f"{document.title} {document.text}") if asked else document.language

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -122,13 +122,11 @@ def find_changes(
                     changes.still_skipped.append((os.fsdecode(name), before.skipped))
             else:
                 changes.to_read.append((found.path, before.digest if before.skipped is None else ""))
-    covered = [encode_path(changes.name(str(root))) for root in paths]
-    vanished = {
-        path: source
-        for path, source in stored.items()
-        if path not in seen and is_under(path, covered, base) and not is_under(path, unreadable, base)
-    }
-    changes.covered_documents = sum(is_under(path, covered, base) for path in changes.known_documents)
+    covered = under([encode_path(changes.name(str(root))) for root in paths], base)
+    unread = under(unreadable, base)
+    gone = [path for path in stored if path not in seen and covered(path) and not unread(path)]
+    vanished = {path: stored[path] for path in gone}
+    changes.covered_documents = sum(map(covered, changes.known_documents))
     _match_renames(changes, unknown, vanished)
     changes.deleted = sorted(vanished)
     changes.deleted_documents = sum(source.skipped is None for source in vanished.values())
@@ -167,13 +165,11 @@ def _is_unchanged(found: WalkedFile, before: SourceFile) -> bool:
     return same and max(found.mtime_ns, found.ctime_ns) < before.seen_ns - _TICK_NS
 
 
-def is_under(path: bytes, roots: Iterable[bytes], base: Path) -> bool:
-    """Tell whether a name lies at or below one of some roots, all as the index names them."""
-    whole_base = encode_path(str(base))
-    return any(
-        path == root or path.startswith(root.rstrip(b"/") + b"/") or (root == whole_base and not path.startswith(b"/"))
-        for root in roots
-    )
+def under(roots: Sequence[bytes], base: Path) -> Callable[[bytes], bool]:
+    """Give the test whether a name lies at or below one of some roots, all as the index names them."""
+    exact, within = frozenset(roots), tuple(root.rstrip(b"/") + b"/" for root in roots)
+    has_base = encode_path(str(base)) in exact
+    return lambda path: path in exact or path.startswith(within) or (has_base and not path.startswith(b"/"))
 
 
 def _match_renames(changes: Changes, unknown: list[WalkedFile], vanished: dict[bytes, SourceFile]) -> None:

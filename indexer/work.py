@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 
 BLOCK = 1024  # passages, until the encoder says how many keep it busy
 SLICES = 4  # of a block: on a CPU 256 passages, some seconds on a slow machine
+# A block as small as this is encoded by the index's own graph, loaded already for its tokenizer: the fastest backend
+# takes half a second to load, as long as that graph takes for so much text.
+FEW_CHARACTERS = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a file gave, and the passages of each of its documents."""
+    """What a file gave, and the passages of each of its documents, to be taken once: they may be split as they are."""
 
     result: FileResult
-    passages: tuple[list[Passage], ...]
+    passages: Iterable[list[Passage]]
 
 
 class Encoders(Protocol):
@@ -44,6 +47,11 @@ class Encoders(Protocol):
     @property
     def model(self) -> str | None:
         """The model's name or folder."""
+        ...
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether the encoder for passages is loaded."""
         ...
 
     def get(self) -> Encoder:
@@ -103,6 +111,7 @@ class LocalWork:
         self._options = options
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._over = threading.Event()
+        self._backend = ""
 
     def __enter__(self) -> LocalWork:
         """Return itself."""
@@ -119,7 +128,7 @@ class LocalWork:
         jobs = options.jobs or min(os.cpu_count() or 1, 4)
         with ReaderPool(jobs, timeout_s=options.file_timeout_s, max_bytes=options.max_bytes) as readers:
             for result in readers.read(requests):
-                yield Read(result, tuple(map(self.split, result.documents)))
+                yield Read(result, map(self.split, result.documents))
 
     def split(self, document: Document) -> list[Passage]:
         """Split a document as the index does."""
@@ -127,15 +136,24 @@ class LocalWork:
 
     def encode(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
         """Begin to encode passages, after those that were begun before."""
-        encoder = self._encoders.get()  # here: what it has to say, it says in the caller's thread
+        encoder = self._encoder(texts)  # here: what it has to say, it says in the caller's thread
         if encoder.passages_at_once > BLOCK:  # GPUs
             self.block = encoder.passages_at_once
+        self._backend = encoder.backend
         return self._thread.submit(encode_by_slices, encoder, texts, self._over).result
+
+    def _encoder(self, texts: Sequence[str]) -> Encoder:
+        """Choose by how much there is to encode, where nobody chose and nothing is loaded yet."""
+        options = self._options
+        asked = options.model is not None or options.backend != "auto" or options.device == "cuda"
+        if asked or self._encoders.loaded or sum(map(len, texts)) > FEW_CHARACTERS:
+            return self._encoders.get()
+        return self._encoders.stored()
 
     @property
     def backend(self) -> str:
         """What runs the encoder."""
-        return self._encoders.get().backend
+        return self._backend
 
 
 def passages_of(document: Document, splitting: Splitting, tokenizer: Callable[[], Tokenizer]) -> list[Passage]:

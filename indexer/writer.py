@@ -10,7 +10,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -110,9 +110,11 @@ class Writer(Staging):
     def sources(self) -> Iterator[SourceFile]:
         """List every known file."""
         with self.catalog.reading() as connection:
-            for row in connection.execute(select(SOURCES)).mappings():
-                known = {key: value for key, value in row.items() if key not in ("id", "notes")}
-                yield SourceFile(**known, notes=tuple(json.loads(row["notes"])))
+            # by position: a folder of a million files lists them all at every run
+            stored = select(*(SOURCES.c[each.name] for each in fields(SourceFile)))
+            for path, size, mtime, ctime, inode, digest, skipped, notes, seen in connection.execute(stored):
+                told = tuple(json.loads(notes)) if notes != "[]" else ()
+                yield SourceFile(path, size, mtime, ctime, inode, digest, skipped, told, seen)
 
     def roots(self) -> list[bytes]:
         """List the folders and files that were indexed so far."""

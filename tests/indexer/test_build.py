@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import indexer.build
 import searchengine
 from indexer.build import BuildReport
+from indexer.documents import Passage
+from indexer.encoders import Encoder
 from indexer.errors import IncompatibleIndex, MassDeletion, NothingToIndex, UsageError
 from indexer.verify import verify
+from indexer.work import LocalWork
 from indexer.writer import Writer
 from searchengine import Document, SearchEngineError, Searcher
 
@@ -217,6 +225,49 @@ def test_an_interrupted_run_keeps_what_it_committed_and_the_next_goes_on(
     report = build(folder)
     assert report.passages_encoded == 5 - kept
     assert report.documents == 5
+
+
+def test_a_small_change_is_encoded_by_the_indexs_own_graph(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(folder)
+    loaded: list[str | None] = []
+    load = indexer.build.load_encoder
+
+    def counted(model: str | None, **options: Any) -> Encoder:
+        loaded.append(model)
+        return load(model, **options)
+
+    monkeypatch.setattr("indexer.build.load_encoder", counted)
+    (folder / "bread.txt").write_text("A glacier grinds the rock beneath it to flour.\n")
+    report = build(folder)
+    assert (report.passages_encoded, report.backend, loaded) == (1, "onnx", [])
+    assert top(folder, "ice that wears stone away") == "bread.txt"
+    (folder / "long.txt").write_text("".join(f"Line {number} tells of a {number}th river.\n" for number in range(999)))
+    assert build(folder).passages_encoded > 10
+    assert loaded == [None]
+
+
+def test_a_large_file_is_encoded_while_it_is_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    encode, split = LocalWork.encode, LocalWork.split
+
+    def encoding(self: LocalWork, texts: Sequence[str]) -> Callable[[], np.ndarray]:
+        steps.append(f"encode {len(texts)}")
+        return encode(self, texts)
+
+    def splitting(self: LocalWork, document: Document) -> list[Passage]:
+        steps.append("split")
+        return split(self, document)
+
+    monkeypatch.setattr(LocalWork, "block", 4)
+    monkeypatch.setattr(LocalWork, "encode", encoding)
+    monkeypatch.setattr(LocalWork, "split", splitting)
+    lines = [json.dumps({"_id": f"d{number}", "text": f"Bird number {number} sings."}) for number in range(10)]
+    path = tmp_path / "docs" / "corpus.jsonl"
+    path.parent.mkdir()
+    path.write_text("\n".join([*lines, lines[0].replace("d0", "again")]) + "\n")
+    report = build(path.parent)
+    assert steps == [*["split"] * 4, "encode 4", *["split"] * 4, "encode 4", *["split"] * 3, "encode 2"]
+    assert (report.documents, report.passages_encoded, report.passages_reused, report.files_encoded) == (11, 10, 1, 1)
 
 
 def test_documents_handed_over_are_updated_by_their_keys(tmp_path: Path) -> None:
