@@ -44,6 +44,7 @@ def index(
     jobs: int | None = None,
     exclude: Sequence[str] = (),
     max_file_bytes: int | None = None,
+    passages: str | None = None,
     passage_tokens: int | None = None,
     overlap: int | None = None,
     ann: str | None = None,
@@ -56,12 +57,13 @@ def index(
 ) -> Searcher:
     """Create or update the index of folders and files, and open it; ``.report`` says what was done.
 
-    Only what changed is read, only passages without a vector are encoded. ``passage_tokens`` and ``overlap`` count for
-    a new index. ``ann``: what large shards are searched by, "auto", "flat", "hnsw", "ivf", "ivfpq", "rabitq" or a FAISS
-    factory string; ``recall``: the recall@10 that such a search shall reach. ``rebuild`` indexes everything anew beside
-    the old index, for another model or passage size, and puts it in its place when it is whole. ``ray``: read, split
-    and encode on a Ray cluster: the one this program is connected to, else the one at an address ("auto": the one
-    running here), else (True) one started for this call.
+    Only what changed is read, only passages without a vector are encoded. For a new index: ``passages``, "structure"
+    (default) splits each document, "whole" keeps it as one passage, of which the encoder reads as much as its window
+    holds; ``passage_tokens`` and ``overlap`` of split ones. ``ann``: what large shards are searched by, "auto", "flat",
+    "hnsw", "ivf", "ivfpq", "rabitq" or a FAISS factory string; ``recall``: the recall@10 that such a search shall
+    reach. ``rebuild`` indexes everything anew beside the old index, for another model or passage size, and puts it in
+    its place when it is whole. ``ray``: read, split and encode on a Ray cluster: the one this program is connected to,
+    else the one at an address ("auto": the one running here), else (True) one started for this call.
     Raises NothingToIndex, MassDeletion, IndexBusy, IncompatibleIndex, ModelError, StorageError, ClusterError.
     """
     from indexer.build import index_paths
@@ -72,9 +74,10 @@ def index(
     roots = [Path(path) for path in several]
     folder = Path(index) if index is not None else place_for(roots)
     splitting = None
-    if passage_tokens is not None or overlap is not None:
+    if passages is not None or passage_tokens is not None or overlap is not None:
         default = Splitting()
         splitting = Splitting(
+            mode=default.mode if passages is None else passages,
             tokens=default.tokens if passage_tokens is None else passage_tokens,
             overlap=default.overlap if overlap is None else overlap,
         )

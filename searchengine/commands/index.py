@@ -31,6 +31,11 @@ _SHOWN = 50
     "--max-file-size", type=click.FloatRange(0, min_open=True), help="Skip larger files, in MB. [default: 50]"
 )
 @click.option(
+    "--passages",
+    type=click.Choice(["structure", "whole"]),
+    help="Split documents, or keep each as one passage, for a new index. [default: structure]",
+)
+@click.option(
     "--passage-tokens", type=click.IntRange(16, 8192), help="Size of a passage, for a new index. [default: 200]"
 )
 @click.option(
@@ -61,6 +66,7 @@ def index(
     jobs: int | None,
     exclude: tuple[str, ...],
     max_file_size: float | None,
+    passages: str | None,
     passage_tokens: int | None,
     overlap: int | None,
     backend: str,
@@ -84,6 +90,7 @@ def index(
             jobs=jobs,
             exclude=exclude,
             max_file_bytes=None if max_file_size is None else int(max_file_size * 2**20),
+            passages=passages,
             passage_tokens=passage_tokens,
             overlap=overlap,
             backend=backend,

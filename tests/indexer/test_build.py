@@ -391,3 +391,10 @@ def test_a_log_that_came_back_with_the_power_is_folded_in_again(folder: Path) ->
         pass
     assert log.stat().st_size == 0
     assert verify(index) == []
+
+
+def test_whole_documents_are_one_passage_each(folder: Path) -> None:
+    (folder / "bread.txt").write_text("Sourdough rises because wild yeast turns sugar into gas.\n\n" * 60)
+    assert build(folder).passages > 5
+    assert build(folder, rebuild=True, passages="whole").passages == 5
+    assert top(folder, "why does dough get bigger") == "bread.txt"
