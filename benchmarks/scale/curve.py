@@ -2,9 +2,11 @@
 
     python -m benchmarks.scale.curve --sizes 10000,100000,1000000 --json scale.json --plots plots/
     python -m benchmarks.scale.curve --real ../shared/data/train-text --cache /tmp/vectors --sizes 100000
+    python -m benchmarks.scale.curve --real ../shared/data/{train-text,squad} --queries ../shared/data/squad
 
 The vectors are a segment of the index's own format; each kind is built by the indexer's own code to ``--recall``. The
-machine's read bandwidth is measured in the same run. Recall is of questions that no calibration saw.
+machine's read bandwidth is measured in the same run. Recall is of questions that no calibration saw: made ones, and
+with --queries the real ones of BEIR folders, too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from benchmarks.beir import open_dataset
 from benchmarks.machine import describe_machine, machine_line
 from benchmarks.plots import check_matplotlib
 from benchmarks.scale import real
@@ -30,6 +33,7 @@ from benchmarks.scale.synthetic import DIMENSION, Clumps
 from indexer.ann import Ann
 from indexer.calibrate import MOVED
 from indexer.derive import derive_segment
+from indexer.encoders import load_encoder
 from indexer.errors import SearchEngineError
 from indexer.kinds import BYTES, Wish, choose
 from indexer.vectors import Segment, nearest, open_segment, write_segment_of
@@ -59,9 +63,10 @@ def synthetic(folder: Path, rows: int) -> tuple[Segment, np.ndarray]:
     return _written(folder, (clumps.block(n, size) for n, size in enumerate(sizes)), rows), clumps.questions(_QUESTIONS)
 
 
-def encoded(folder: Path, rows: int, source: Path, cache: Path) -> tuple[Segment, np.ndarray]:
+def encoded(folder: Path, rows: int, sources: Sequence[Path], cache: Path) -> tuple[Segment, np.ndarray]:
     """Write a segment of real passages' vectors, and make questions of passages that are not in it."""
-    sources = sorted(path for path in source.glob("*.jsonl*") if "pairs" not in path.name)
+    files = [path for source in sources for path in sorted(source.glob("*.jsonl*"))]
+    sources = [path for path in files if "pairs" not in path.name and "queries" not in path.name]
     vectors = real.vectors(real.passages(sources), rows + _QUESTIONS, cache)
     held_out, vectors = vectors[:_QUESTIONS], vectors[_QUESTIONS:]
     chance = np.random.default_rng(5)
@@ -74,17 +79,35 @@ def encoded(folder: Path, rows: int, source: Path, cache: Path) -> tuple[Segment
     return _written(folder, iter([vectors]), len(vectors)), questions
 
 
+def asked(collections: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Encode up to 300 judged queries of each BEIR folder: name → float32 [n, D]."""
+    if not collections:
+        return {}
+    encoder = load_encoder()
+    found = {}
+    for collection in collections:
+        texts = list(open_dataset(collection).queries.values())
+        found[collection.name] = encoder.encode_queries(texts[:: -(-len(texts) // _QUESTIONS)])
+    return found
+
+
 def _written(folder: Path, blocks: Iterator[np.ndarray], rows: int) -> Segment:
     write_segment_of(folder / "segment", blocks, DIMENSION, np.arange(rows), np.arange(rows))
     return open_segment(folder / "segment", rows, DIMENSION)
 
 
 def measure(
-    segment: Segment, questions: np.ndarray, kinds: Sequence[str], recall: float, folder: Path
+    segment: Segment,
+    questions: np.ndarray,
+    kinds: Sequence[str],
+    recall: float,
+    folder: Path,
+    real_queries: Mapping[str, np.ndarray],
 ) -> Iterator[dict[str, Any]]:
     """Measure the scan of fp16, that of bytes, and each kind built to ``recall``."""
     rows = len(segment.passages)
-    truth = [nearest([segment], question, DEPTH, exact=True)[0] for question in questions]
+    truth = exact_lists(segment, questions)
+    real_truth = {name: exact_lists(segment, of_set) for name, of_set in real_queries.items()}
     yield {"kind": "scan fp16", "factory": None, "bytes_per_passage": 2.0 * DIMENSION, "build_seconds": 0.0} | timed(
         segment, questions[:50], truth, exact=True
     )
@@ -100,6 +123,10 @@ def measure(
             sys.stderr.write(f"{kind}: {str(error).splitlines()[-1]}\n")
             continue
         opened = open_segment(segment.folder, rows, DIMENSION, (), Ann(target, said))
+        of_sets = {
+            name: found_of(real_truth[name], [nearest([opened], question, DEPTH)[0] for question in of_set])
+            for name, of_set in real_queries.items()
+        }
         size = sum(path.stat().st_size for path in target.iterdir())
         yield {
             "kind": kind,
@@ -109,7 +136,18 @@ def measure(
             "calibrated_recall": said.recall,
             "effort": {said.parameter: said.effort} if said.parameter else {},
             "rerank": said.rerank,
+            "real_recall@10": of_sets,
         } | timed(opened, questions, truth, exact=False)
+
+
+def exact_lists(segment: Segment, questions: np.ndarray) -> list[np.ndarray]:
+    """Scan for each question: the ids of its ten nearest."""
+    return [nearest([segment], question, DEPTH, exact=True)[0] for question in questions]
+
+
+def found_of(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
+    """Tell how much of the exact lists was found, on the mean."""
+    return float(np.mean([np.isin(right, got).mean() for right, got in zip(truth, found, strict=False)]))
 
 
 def timed(segment: Segment, questions: np.ndarray, truth: Sequence[np.ndarray], *, exact: bool) -> dict[str, Any]:
@@ -139,7 +177,7 @@ def timed(segment: Segment, questions: np.ndarray, truth: Sequence[np.ndarray], 
             rates[str(threads)] = len(questions) / (time.perf_counter() - started)
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     return {
-        "recall@10": float(np.mean([np.isin(right, got).mean() for right, got in zip(truth, found, strict=False)])),
+        "recall@10": found_of(truth, found),
         "p50_ms": float(np.median(taken)),
         "p95_ms": float(np.percentile(taken, 95)),
         "p50_ms_of_500": float(np.median(deep)),
@@ -164,6 +202,8 @@ def table(rows: int, origin: str, limit: float, results: Sequence[dict[str, Any]
             f"{result['bytes_per_passage']:>10.0f}{result['recall@10']:>7.3f}{result['p50_ms']:>8.2f}"
             f"{result['p95_ms']:>8.2f}{result['p50_ms_of_500']:>9.2f}{rates['1']:>8.0f}{rates['2']:>8.0f}  {said}"
         )
+        if of_sets := result.get("real_recall@10"):
+            lines.append("    real queries: " + ", ".join(f"{name} {value:.3f}" for name, value in of_sets.items()))
     return lines
 
 
@@ -197,7 +237,12 @@ def main() -> None:
     options.add_argument("--big", action="store_true", help="10,000,000 as well: 8 GB of disk, an hour")
     options.add_argument("--kinds", default=",".join(KINDS), help="kinds; FAISS factory strings after a ; each")
     options.add_argument("--recall", type=float, default=0.95)
-    options.add_argument("--real", type=Path, help="a folder of JSONL texts: their passages instead of synthetic ones")
+    options.add_argument(
+        "--real", type=Path, nargs="+", help="folders of JSONL texts: their passages, not synthetic ones"
+    )
+    options.add_argument(
+        "--queries", type=Path, nargs="+", default=[], help="BEIR folders whose queries are asked, too"
+    )
     options.add_argument("--cache", type=Path, default=Path("/tmp/searchengine-real-vectors"))  # noqa: S108
     options.add_argument("--scratch", type=Path, help="where segments are written [default: the system's]")
     options.add_argument("--json", type=Path)
@@ -207,6 +252,7 @@ def main() -> None:
         check_matplotlib("--plots")
     named, *factories = chosen.kinds.split(";")
     kinds = [*filter(None, named.split(",")), *factories]
+    real_queries = asked(chosen.queries)
     limit = bandwidth()
     load = os.getloadavg()[0]
     report: dict[str, Any] = {
@@ -218,7 +264,7 @@ def main() -> None:
             folder = Path(scratch)
             origin = "real" if chosen.real else "synthetic"
             made = encoded(folder, rows, chosen.real, chosen.cache) if chosen.real else synthetic(folder, rows)
-            results = list(measure(*made, kinds, chosen.recall, folder))
+            results = list(measure(*made, kinds, chosen.recall, folder, real_queries))
         report["sizes"].append({"rows": len(made[0].passages), "origin": origin, "results": results})
         sys.stdout.write("\n".join(table(len(made[0].passages), origin, limit, results)) + "\n")
         sys.stdout.flush()
