@@ -19,7 +19,7 @@ from torch import Tensor
 from indexer.durable import storage_errors, sync_file, sync_folder
 from indexer.errors import StorageError
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, FACTS = "state.safetensors", "state.json"
 LATEST, BEST = "latest", "best"
 

@@ -40,8 +40,9 @@ class Run:
     ``minutes`` bounds the time that the steps take, 0 does not: a run cut short by it depends on the clock too.
     ``tokens``: padded tokens a block; ``cached``: GradCache; ``dropout`` -1 keeps the model's own rates;
     ``evaluate_every`` 0 evaluates before and after only; ``patience``: evaluations without a gain before it stops, 0
-    never; ``start_share``: how much of the starting weights the result keeps (weight averaging against forgetting);
-    ``longest``: tokens of a labelled document.
+    never; ``mean_share``: over which last part of the run the weights are averaged, 0 takes the last ones;
+    ``start_share``: how much of the starting weights the result keeps (against forgetting); ``longest``: tokens of a
+    labelled document.
     """
 
     batch: int = 32
@@ -61,13 +62,19 @@ class Run:
     evaluate_every: int = 0
     patience: int = 0
     save_every: int = 200
+    mean_share: float = 0.0
     start_share: float = 0.0
     dev_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
         positive = {"batch": self.batch, "longest": self.longest, "save_every": self.save_every}
-        shares = {"warmup": self.warmup, "start_share": self.start_share, "dev_share": self.dev_share}
+        shares = {
+            "warmup": self.warmup,
+            "mean_share": self.mean_share,
+            "start_share": self.start_share,
+            "dev_share": self.dev_share,
+        }
         for name, value in positive.items():
             if value < 1:
                 raise UsageError(f"run.{name} must be at least 1, not {value}")
@@ -78,6 +85,10 @@ class Run:
             raise UsageError("run: learning_rate lies between 0 and 1, weight_decay at 0 or above, clip above 0")
         if self.steps < 0 or (not self.steps and not self.epochs > 0) or not math.isfinite(self.epochs):
             raise UsageError(f"run: steps or epochs must be above 0, not {self.steps} and {self.epochs}")
+        if self.mean_share and self.evaluate_every:
+            raise UsageError(
+                "run: mean_share averages the last weights, evaluate_every takes the best ones; set one of the two"
+            )
         if not 0 <= self.minutes < math.inf:
             raise UsageError(f"run.minutes must be 0 or above, not {self.minutes}")
         if self.dropout != -1 and not 0 <= self.dropout < 1:

@@ -25,6 +25,7 @@ from indexer.progress import SILENT, Progress
 from searchengine import Searcher
 from trainer import checkpoint, distributed
 from trainer.assemble import check, make_negatives, make_objective, make_regulariser
+from trainer.averaging import Averaging
 from trainer.batch import Batch
 from trainer.data import LabelledExamples
 from trainer.encoder import TrainableEncoder, best_device, load_trainable
@@ -205,7 +206,7 @@ class Training:
 
     def begin(self, state: dict[str, Any] | None, journal: Journal) -> None:
         """Evaluate the start and mine, or take up a checkpoint."""
-        self.start_weights = checkpoint.weights(self.encoder) if self.run.start_share else None
+        self.averaging = Averaging(self.encoder, self.run.mean_share, self.run.start_share)
         self.negatives.start(self.encoder, self.steps, len(self.corpus))
         if state is None:
             started = [self.at_start(dev, journal) for dev in self.material.devs]
@@ -226,6 +227,7 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.objective.load_state_dict(state["objective"])
         self.negatives.load(state["negatives"])
+        self.averaging.load(state["averaging"], self.encoder.device)
         self.done, self.before, self.best = int(state["done"]), state["before"], tuple(state["best"])
         self.each, self.spent_s = state["each"], float(state["spent_s"])
         if isinstance(self.batches.examples, LabelledExamples):
@@ -270,6 +272,7 @@ class Training:
                 if journal.step(self.done, self.steps, loss, len(batch.anchors), tokens, rate, norm):
                     journal.line(self.done, self.stepper.last, rate, norm)
                 self.done += 1
+                self.averaging.add(self.encoder, self.share_done())
                 self.spent_s += time.monotonic() - began
                 stop = distributed.any_process(interruption.asked)
                 if self.evaluation_due() and not stop and self.is_exhausted(journal):
@@ -280,6 +283,11 @@ class Training:
                     self.progress.note(f"stopped at step {self.done:,}; --resume goes on from there")
                     interruption.raise_again()
         self.progress.finish()
+
+    def share_done(self) -> float:
+        """Tell how much of the run is over, 0 to 1, by steps or by its time, whichever ends it."""
+        by_time = self.spent_s / (60 * self.run.minutes) if self.run.minutes else 0.0
+        return max(self.done / self.steps, by_time)
 
     def stream(self, workers: int) -> Iterator[Batch]:
         """Yield the batches that are left; mine anew where the recipe asks for it."""
@@ -328,8 +336,7 @@ class Training:
                 if kept is not None and self.best[1]:
                     self.encoder.load_state_dict(kept["encoder"])
                     self.progress.note(f"the weights of step {self.best[1]:,} were the best on held-out queries")
-        if self.start_weights is not None:
-            average(self.encoder, self.start_weights, self.run.start_share)
+        self.averaging.apply(self.encoder)
         ended = [self.evaluate(dev, self.done, journal) for dev in self.material.devs]
         if distributed.rank() == 0:
             draw(self.work)
@@ -427,6 +434,7 @@ class Training:
                 "optimiser": self.optimiser.state_dict(),
                 "objective": self.objective.state_dict(),
                 "negatives": self.negatives.state(),
+                "averaging": self.averaging.state(),
                 "mined": [[key, found.documents, found.scores, found.fused] for key, found in mined.items()],
             },
         )
@@ -440,15 +448,3 @@ class Training:
         for label in self.labels.train if self.labels else ():
             digest.update(label.text.encode("utf-8", "replace"))
         return digest.hexdigest()
-
-
-def average(encoder: TrainableEncoder, start: dict[str, torch.Tensor], share: float) -> None:
-    """Mix ``share`` of the starting weights into the encoder's: what was known is forgotten less.
-
-    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv:2109.01903.
-    """
-    mixed = {
-        name: torch.lerp(tensor.cpu(), start[name], share) if tensor.is_floating_point() else tensor
-        for name, tensor in encoder.state_dict().items()
-    }
-    encoder.load_state_dict(mixed)

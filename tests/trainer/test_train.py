@@ -78,7 +78,7 @@ def test_the_model_is_one_that_the_index_takes(beir, tmp_path):
 
 @pytest.mark.parametrize("name", ["contriever", "supervised-hard"])
 def test_a_resumed_run_ends_with_the_same_weights(name, beir, tmp_path, monkeypatch):
-    changes = ("run.steps=6", "run.dropout=0.1", "run.save_every=3")
+    changes = ("run.steps=6", "run.dropout=0.1", "run.save_every=3", "run.mean_share=0.8", "run.start_share=0.2")
     run(name, beir, tmp_path / "straight", *changes, gate=False)
 
     class Stop(Exception):
