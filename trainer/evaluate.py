@@ -18,7 +18,7 @@ from indexer.vectors import best
 from trainer.batch import Ids
 from trainer.corpus import Corpus
 from trainer.encoder import TrainableEncoder
-from trainer.pseudo import PseudoQueries
+from trainer.pseudo import LEFT, PseudoQueries, PseudoQuery
 from trainer.randomness import generator
 from trainer.sources import Labelled, is_held_out
 
@@ -107,38 +107,44 @@ def pseudo_query_dev(
     aside: Sequence[int],
     maker: PseudoQueries,
     encoder: TrainableEncoder,
-    shares: Mapping[str, float],
+    kinds: Sequence[str],
     seed: int = 0,
 ) -> DevSet:
-    """Judge by pseudo queries of the passages set aside, each kind in its share; among thousands of other passages.
+    """Judge by pseudo queries of the passages set aside, one of each kind that a recipe learns from, and by a sentence.
 
-    A passage is asked for once, and stands there without the query's own words. The others lose their titles in the
-    same share, or those would tell the two apart.
+    Titles find their passages too easily to tell two encoders apart, and nothing is trained on sentences unless the
+    recipe says so. A passage stands there without its title and without what it is asked for by, among thousands of
+    others without theirs.
     """
     longest = encoder.passage_frame.longest
-    kinds = [kind for kind, share in shares.items() if share > 0]
-    weights = np.array([shares[kind] for kind in kinds])
     rests: dict[int, Ids] = {}
     queries: list[Ids] = []
+    grades: list[dict[int, int]] = []
     for number in generator(seed, 1).permutation(np.asarray(aside, dtype=np.int64)).tolist():
-        first = int(generator(seed, 2, number).choice(len(kinds), p=weights / weights.sum()))
-        found = next((made for at in range(len(kinds)) if (made := maker.of(number, kinds[first - at]))), None)
-        if found is not None and len(queries) < PSEUDO_QUERIES:
-            queries.append(found.ids)
-            rests[number] = found.answer(corpus, longest)
-    grades = [{number: 1} for number in rests]
+        if len(rests) == PSEUDO_QUERIES:
+            break
+        asked = (query for kind in (*kinds, "sentence") if (query := maker.of(number, kind)))
+        made = list({query.ids.tobytes(): query for query in asked}.values())
+        while made and len(left_of(corpus.bodies[number], made)) < LEFT:
+            made.pop()
+        if made:
+            rests[number] = left_of(corpus.bodies[number], made)[:longest]
+            queries += [query.ids for query in made]
+            grades += [{number: 1} for _ in made]
     others = np.array([number for number in range(len(corpus)) if number not in rests], dtype=np.int64)
     if len(others) > DISTRACTORS:
         others = np.sort(generator(seed, 0).choice(others, DISTRACTORS, replace=False))
-    bare = {number for number in others.tolist() if generator(seed, 3, number).random() < shares.get("title", 0)}
     documents = np.concatenate([np.array(list(rests), dtype=np.int64), others])
-    passages = [
-        rests[number]
-        if number in rests
-        else (corpus.bodies[number][:longest] if number in bare else corpus.whole(number, longest))
-        for number in documents.tolist()
-    ]
+    passages = [rests[n] if n in rests else corpus.bodies[n][:longest] for n in documents.tolist()]
     return DevSet("pseudo queries", queries, grades, documents, passages)
+
+
+def left_of(body: Ids, queries: Sequence[PseudoQuery]) -> Ids:
+    """Take out of a passage's body what these queries were taken from."""
+    kept = np.ones(len(body), dtype=bool)
+    for query in queries:
+        kept[query.start : query.end] = False
+    return body[kept]
 
 
 def evaluate(encoder: TrainableEncoder, dev: DevSet, progress: Progress = SILENT) -> Measured:

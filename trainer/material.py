@@ -103,7 +103,8 @@ def gather_passages(
     owners = np.unique(names, return_inverse=True)[1]
     settings = pseudo_settings(recipe)
     maker = make_pseudo(corpus, owners, encoder, recipe.run.seed)
-    dev = pseudo_query_dev(corpus, sorted(aside), maker, encoder, settings.shares())
+    kinds = [kind for kind, share in settings.shares().items() if share > 0]
+    dev = pseudo_query_dev(corpus, sorted(aside), maker, encoder, kinds)
     learnt = [number for number in range(len(corpus)) if number not in aside]
     queries = maker.draw(learnt, settings.queries, settings.shares())
     examples = PseudoExamples(corpus, queries, owners, settings)

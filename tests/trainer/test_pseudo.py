@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from indexer.errors import UsageError
 from trainer.batch import collate
 from trainer.corpus import Corpus
+from trainer.encoder import Frame
+from trainer.evaluate import pseudo_query_dev
 from trainer.gate import judge_also, judge_gain
-from trainer.pseudo import LONGEST, SHORTEST, PseudoQueries
+from trainer.pseudo import LEFT, LONGEST, SHORTEST, PseudoQueries
 from trainer.taught import Pseudo, PseudoExamples
 from trainer.teacher import DEPTH, Taught
 from trainer.tokens import TokenStore
@@ -59,6 +61,40 @@ def test_a_query_is_made_of_its_passage_and_what_it_must_find_is_the_rest(texts,
         else:
             assert set(query.ids.tolist()) <= set(body)
             assert answer == [*title, *body]
+
+
+class Window:
+    """What is asked of an encoder here: how much of a passage it reads."""
+
+    passage_frame = Frame((), (), 1000)
+
+
+@given(texts=texts, seed=st.integers(0, 3))
+def test_a_held_out_passage_stands_there_without_what_it_is_asked_for_by(texts, seed):
+    corpus = corpus_of([title for title, _ in texts], [body for _, body in texts])
+    maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.arange(len(corpus)), seed=seed)
+    aside = list(range(0, len(texts), 2))
+    dev = pseudo_query_dev(corpus, aside, maker, Window(), ["title"])
+    assert sorted(dev.documents.tolist()) == list(range(len(texts)))
+    rows = dict(zip(dev.documents.tolist(), dev.passages, strict=True))
+    asked: dict[int, int] = {}
+    for ids, grades in zip(dev.queries, dev.grades, strict=True):
+        ((number, grade),) = grades.items()
+        assert number in aside
+        assert grade == 1
+        body = texts[number][1]
+        taken = [maker.of(number, kind) for kind in ("title", "sentence")]
+        assert any(query is not None and query.ids.tolist() == ids.tolist() for query in taken)
+        cut = {at for query in taken if query is not None for at in range(query.start, query.end)}
+        assert len(rows[number]) >= LEFT
+        bare = [one for at, one in enumerate(body) if at not in cut]
+        if len(bare) >= LEFT:
+            assert rows[number].tolist() == bare
+        asked[number] = asked.get(number, 0) + 1
+    assert all(count <= 2 for count in asked.values())
+    for number, (_, body) in enumerate(texts):
+        if number not in asked:
+            assert rows[number].tolist() == body
 
 
 def test_passages_of_one_document_share_a_title_and_the_first_answers():
