@@ -55,6 +55,7 @@ def main() -> None:
     options.add_argument("--set-cross", action="append", default=[], metavar="KEY=VALUE", help="of the cross-encoder's")
     options.add_argument("--depth", type=int, default=50)
     options.add_argument("--dev-only", action="store_true", help="choose, and do not open the test split")
+    options.add_argument("--quick", action="store_true", help="leave out step 4: the test split by step 2's models")
     chosen = options.parse_args()
     began = time.monotonic()
     chosen.keep.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,8 @@ def main() -> None:
     (chosen.keep / "choice.json").write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
     if chosen.dev_only:
         return
-    encoder, cross = models(chosen.data, chosen.keep, "all", recipes, with_cross=choice["reranker"] == "cross")
+    if not chosen.quick:
+        encoder, cross = models(chosen.data, chosen.keep, "all", recipes, with_cross=choice["reranker"] == "cross")
     examine(chosen.data, chosen.keep, encoder, cross, choice, chosen.depth)
     say(f"whole protocol: {minutes(began)}")
 
@@ -170,7 +172,7 @@ def examine(data: Path, keep: Path, encoder: Path, cross: Path, choice: Mapping[
     rows: dict[str, dict[str, float]] = {}
     with build(dataset, keep / "index-start", None, "auto", SILENT) as searcher:
         rows["start, hybrid"] = values(searcher, dataset, "hybrid")
-    place = keep / "index-all"
+    place = keep / f"index-{encoder.name}"
     with build(dataset, place, str(encoder), "auto", SILENT) as searcher:
         rows["fine-tuned, dense"] = values(searcher, dataset, "dense")
         rows["fine-tuned, hybrid"] = values(searcher, dataset, "hybrid")
