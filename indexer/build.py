@@ -98,10 +98,10 @@ def index_paths(paths: Sequence[Path], folder: Path, options: Options, progress:
         changes = find_changes(paths, base, list(writer.sources()), options, progress)
         progress.finish()
         changes.refuse_mass_deletion(allowed=options.allow_mass_delete)
-        roots = writer.roots()
+        covered = under(writer.roots(), base)
         for path in paths:
             name = encode_path(changes.name(str(path)))
-            if not under(roots, base)(name):
+            if not covered(name):
                 writer.add_root(name)
         try:
             _apply(changes, writer, encoders, options, report, progress)

@@ -63,9 +63,9 @@ def synthetic(folder: Path, rows: int) -> tuple[Segment, np.ndarray]:
     return _written(folder, (clumps.block(n, size) for n, size in enumerate(sizes)), rows), clumps.questions(_QUESTIONS)
 
 
-def encoded(folder: Path, rows: int, sources: Sequence[Path], cache: Path) -> tuple[Segment, np.ndarray]:
+def encoded(folder: Path, rows: int, origins: Sequence[Path], cache: Path) -> tuple[Segment, np.ndarray]:
     """Write a segment of real passages' vectors, and make questions of passages that are not in it."""
-    files = [path for source in sources for path in sorted(source.glob("*.jsonl*"))]
+    files = [path for origin in origins for path in sorted(origin.glob("*.jsonl*"))]
     sources = [path for path in files if "pairs" not in path.name and "queries" not in path.name]
     vectors = real.vectors(real.passages(sources), rows + _QUESTIONS, cache)
     held_out, vectors = vectors[:_QUESTIONS], vectors[_QUESTIONS:]
@@ -106,8 +106,8 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Measure the scan of fp16, that of bytes, and each kind built to ``recall``."""
     rows = len(segment.passages)
-    truth = exact_lists(segment, questions)
-    real_truth = {name: exact_lists(segment, of_set) for name, of_set in real_queries.items()}
+    truth = first_ten(segment, questions, exact=True)
+    real_truth = {name: first_ten(segment, of_set, exact=True) for name, of_set in real_queries.items()}
     yield {"kind": "scan fp16", "factory": None, "bytes_per_passage": 2.0 * DIMENSION, "build_seconds": 0.0} | timed(
         segment, questions[:50], truth, exact=True
     )
@@ -124,7 +124,7 @@ def measure(
             continue
         opened = open_segment(segment.folder, rows, DIMENSION, (), Ann(target, said))
         of_sets = {
-            name: found_of(real_truth[name], [nearest([opened], question, DEPTH)[0] for question in of_set])
+            name: found_of(real_truth[name], first_ten(opened, of_set, exact=False))
             for name, of_set in real_queries.items()
         }
         size = sum(path.stat().st_size for path in target.iterdir())
@@ -140,9 +140,9 @@ def measure(
         } | timed(opened, questions, truth, exact=False)
 
 
-def exact_lists(segment: Segment, questions: np.ndarray) -> list[np.ndarray]:
-    """Scan for each question: the ids of its ten nearest."""
-    return [nearest([segment], question, DEPTH, exact=True)[0] for question in questions]
+def first_ten(segment: Segment, questions: np.ndarray, *, exact: bool) -> list[np.ndarray]:
+    """Find the ids of each question's ten nearest, by a scan or as the segment is searched."""
+    return [nearest([segment], question, DEPTH, exact=exact)[0] for question in questions]
 
 
 def found_of(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:

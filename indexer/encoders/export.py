@@ -100,18 +100,22 @@ def load_modules(folder: ModelFolder, *, device: str = "cpu", attention: str | N
 
     ``attention`` names an implementation of transformers', None the one it thinks best. Raises ModelError.
     """
-    import torch
     from sentence_transformers import SentenceTransformer
 
     with loading(folder.path):
-        model = SentenceTransformer(
-            str(folder.path),
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
-        ).eval()
-    return model
+        return SentenceTransformer(str(folder.path), **vetted(device, attention)).eval()
+
+
+def vetted(device: str, attention: str | None) -> dict[str, Any]:
+    """Give the options by which sentence-transformers loads a folder: float32, offline, none of its code run."""
+    import torch
+
+    return {
+        "device": device,
+        "trust_remote_code": False,
+        "local_files_only": True,
+        "model_kwargs": {"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
+    }
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 
 from indexer.encoders import cache
 from indexer.encoders.cross import GRAPH, TOKENIZER, CrossEncoder, CrossSpec, load, write_description
-from indexer.encoders.export import SAMPLES, loading
+from indexer.encoders.export import SAMPLES, loading, vetted
 from indexer.encoders.model_folder import ModelFolder
 from indexer.encoders.onnx import PAIR, SCORE, TEXT, PairRunner
 from indexer.encoders.trace import trace
@@ -61,15 +61,9 @@ def load_cross(folder: ModelFolder, *, device: str = "cpu", attention: str | Non
     if not folder.is_cross_encoder:
         raise ModelError(f"{folder.path}: no cross-encoder (it has no layer that scores); name a CrossEncoder's folder")
     with loading(folder.path):
-        model = CrossEncoder(
-            str(folder.path),
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            activation_fn=torch.nn.Identity(),  # given, so that none is looked up by a name in the folder
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32, "attn_implementation": attention},
-        ).eval()
-    return model
+        # an activation is given, so that none is looked up by a name in the folder
+        options = vetted(device, attention) | {"activation_fn": torch.nn.Identity()}
+        return CrossEncoder(str(folder.path), **options).eval()
 
 
 def describe_cross(folder: ModelFolder, model: Model) -> tuple[CrossSpec, str]:
