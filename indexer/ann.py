@@ -18,6 +18,7 @@ import numpy as np
 
 from indexer.errors import DamagedIndex
 from indexer.kinds import core_of
+from indexer.mapped import open_mapped
 
 INDEX = "ann.faiss"
 DESCRIPTION = "ann.json"
@@ -178,17 +179,8 @@ class Ann:
     def _opens(self) -> bool:
         """Map the file; False where a writer has removed it meanwhile."""
         if self._index is None:
-            import faiss
-
-            path = self.folder / INDEX
-            try:
-                faiss.set_deserialization_vector_byte_limit(2 * path.stat().st_size)
-                self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-            except (FileNotFoundError, RuntimeError):  # the latter is FAISS's for any failure
-                if path.exists():
-                    raise
-                return False
-        return True
+            self._index = open_mapped(self.folder / INDEX, read_only=True)
+        return self._index is not None
 
 
 def _parameters(faiss: Any, index: Any, bitmap: np.ndarray | None, effort: int) -> Any:

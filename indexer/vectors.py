@@ -19,6 +19,7 @@ import numpy as np
 
 from indexer.durable import write_blocks, write_bytes
 from indexer.errors import DamagedIndex, ModelError
+from indexer.mapped import open_mapped
 
 if TYPE_CHECKING:
     from indexer.ann import Ann
@@ -201,19 +202,9 @@ class Segment:
 
     def _opens_in_faiss(self) -> bool:
         """Open the file in FAISS; False where a writer has removed it, which leaves what is mapped here."""
-        import faiss
-
         if self._index is None:
-            path = self.folder / VECTORS
-            try:
-                # The file's checksum is known to be right: FAISS trusts what it reads.
-                faiss.set_deserialization_vector_byte_limit(2 * path.stat().st_size)
-                self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            except (FileNotFoundError, RuntimeError):  # the latter is FAISS's for any failure
-                if path.exists():
-                    raise
-                return False
-        return True
+            self._index = open_mapped(self.folder / VECTORS)
+        return self._index is not None
 
     def _scan_by_faiss(self, query: np.ndarray, count: int, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         import faiss
