@@ -1,7 +1,7 @@
 """Pseudo queries: what a person might have asked, taken from the text itself, and what it then must find.
 
-No labels and no generator: a title asks for its body, a sentence for the text it was taken out of, a passage's most
-telling words for the passage. Knows nothing of engines, steps and losses.
+No labels and no generator: a title or heading asks for its body, an opening sentence for the rest, any sentence for
+the text it was taken out of, a passage's most telling words for the passage. Knows nothing of engines and losses.
 Source: title and body, Wang et al., arXiv:2212.03533 (E5); the sentence, Lee et al., arXiv:1906.00300 (ICT).
 """
 
@@ -21,7 +21,7 @@ from trainer.views.cloze import sentences
 SHORTEST, LONGEST = 5, 64  # tokens of a query
 LEFT = 16  # tokens of a passage that must be left when the query is taken out
 TERMS = (3, 8)  # words of a keyword query
-KINDS = ("title", "sentence", "terms")
+KINDS = ("title", "sentence", "terms", "opening")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ class PseudoQueries:
         """Make one query of a passage; None where the passage has nothing of the kind."""
         chance = generator(self.seed, passage, KINDS.index(kind))
         if kind == "title":
-            return self.title(passage) or self.opening(passage)
+            return self.title(passage)
+        if kind == "opening":
+            return self.opening(passage)
         return self.sentence(passage, chance) if kind == "sentence" else self.terms(passage, chance)
 
     def title(self, passage: int) -> PseudoQuery | None:
@@ -81,7 +83,7 @@ class PseudoQueries:
         return PseudoQuery(passage, "title", title[:LONGEST])
 
     def opening(self, passage: int) -> PseudoQuery | None:
-        """Ask by the passage's first sentence, the nearest thing to a title where there is none."""
+        """Ask by the passage's first sentence."""
         body = self.corpus.bodies[passage]
         start, end = sentences(body, self.enders)[0] if len(body) else (0, 0)
         if not SHORTEST <= end - start <= LONGEST or len(body) - end < LEFT:

@@ -21,7 +21,9 @@ from trainer.teacher import Taught
 class Pseudo:
     """Which pseudo queries are made: about ``queries`` of them, of each kind in its share of their sum.
 
-    Where a passage has no title of its own, its opening sentence stands for it.
+    A title or heading is what somebody wrote to tell what a passage is about. An opening sentence is not: it teaches
+    that neighbours in a text answer each other, and questions lost by that (docs/training.md). So a run with less than
+    ``fewest`` queries is refused.
 
     ``cluster``: so many queries that the teacher confuses stand in a batch together, each the others' hard negative; 1
     mixes at random. ``margin``: a passage that the teacher scores less than so many standard deviations below the
@@ -33,25 +35,29 @@ class Pseudo:
     title: float = 1.0
     sentence: float = 0.0
     terms: float = 0.0
+    opening: float = 0.0
+    fewest: int = 100
     longest: int = 200
     found: int = 20
     cluster: int = 8
     margin: float = 3.0
 
     def __post_init__(self) -> None:
-        rates(title=self.title, sentence=self.sentence, terms=self.terms)
+        rates(title=self.title, sentence=self.sentence, terms=self.terms, opening=self.opening)
+        within("fewest", self.fewest, 1, whole=True)
         within("queries", self.queries, 1, whole=True)
         within("longest", self.longest, 16, whole=True)
         within("found", self.found, 1, whole=True)
         within("cluster", self.cluster, 1, whole=True)
         within("margin", self.margin, 0)
-        if not self.title + self.sentence + self.terms > 0:
-            raise UsageError("view pseudo: one of title, sentence and terms must be above 0")
+        if not self.title + self.sentence + self.terms + self.opening > 0:
+            raise UsageError("view pseudo: one of title, sentence, terms and opening must be above 0")
 
     def shares(self) -> dict[str, float]:
         """Give each kind its share of the queries."""
-        total = self.title + self.sentence + self.terms
-        return {"title": self.title / total, "sentence": self.sentence / total, "terms": self.terms / total}
+        kinds = {"title": self.title, "sentence": self.sentence, "terms": self.terms, "opening": self.opening}
+        total = sum(kinds.values())
+        return {kind: share / total for kind, share in kinds.items()}
 
 
 class PseudoExamples:
@@ -63,8 +69,12 @@ class PseudoExamples:
         self.owners = owners
         self.settings = settings
         self.taught: Taught | None = None
-        if not self.queries:
-            raise UsageError("the text gives no pseudo query: its passages are too short, and none has a title")
+        if len(self.queries) < settings.fewest:
+            raise UsageError(
+                f"{len(self.queries):,} pseudo queries come of {len(corpus):,} passages, too few to learn by: nothing "
+                "is changed (a passage is asked for by a title or heading that no other has; --set view.opening=1 asks "
+                f"by first sentences too, --set view.fewest=N takes fewer than {settings.fewest})"
+            )
 
     def __len__(self) -> int:
         """Count the queries."""

@@ -18,7 +18,8 @@ from searchengine import Document
 from trainer.adapt import adapt
 from trainer.gate import Verdict
 
-SMALL = ("run.steps=2", "run.batch=8", "view.queries=60", "view.longest=48", "run.learning_rate=5e-4")
+FEW = ("view.queries=60", "view.opening=1.0", "view.fewest=10")
+SMALL = ("run.steps=2", "run.batch=8", "view.longest=48", "run.learning_rate=5e-4", *FEW)
 QUESTION = "how do I keep damp out of the roof space?"
 
 
@@ -77,12 +78,24 @@ def test_a_model_that_does_not_help_leaves_everything_as_it_was(library, tmp_pat
     index = library / ".searchengine"
     before = (index / "catalog.sqlite").read_bytes()
     # a rate at which nothing can change: no gain, so no model and no switch
-    changes = ("run.steps=1", "run.batch=8", "view.queries=60", "view.longest=32", "run.learning_rate=1e-12")
+    changes = ("run.steps=1", "run.batch=8", "view.longest=32", "run.learning_rate=1e-12", *FEW)
     report = adapt(tmp_path / "model", index=index, changes=changes, device="cpu")
     assert not report.training.kept
     assert report.switched is None
     assert (index / "catalog.sqlite").read_bytes() == before
     assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_text_without_titles_is_refused_before_anything_is_trained(tmp_path):
+    sentence = (
+        "The valve of pump {0} sticks when its water is cold. A mechanic of shift {0} warms it, and notes the hour."
+    )
+    documents = [Document(key=str(number), title="Pumps", text=sentence.format(number)) for number in range(120)]
+    searchengine.index_documents(documents, tmp_path / "index").close()
+    before = (tmp_path / "index" / "catalog.sqlite").read_bytes()
+    with pytest.raises(UsageError, match="0 pseudo queries come of 120 passages"):
+        adapt(tmp_path / "model", index=tmp_path / "index", device="cpu")
+    assert (tmp_path / "index" / "catalog.sqlite").read_bytes() == before
 
 
 def test_it_needs_either_an_index_or_data(tmp_path):
