@@ -123,8 +123,11 @@ def gather_passages(
 
 
 def aside_share(documents: int) -> float:
-    """Tell what share of documents is set aside: at least fifty, at most half of them."""
-    return max(ASIDE, min(0.5, 50 / documents))
+    """Tell what share of documents is set aside: 250 of them where that is no more than a fifth, else at least fifty.
+
+    Half of them at most. With fewer than some hundred queries no gain that a training brings is beyond chance.
+    """
+    return max(ASIDE, min(0.5, 50 / documents), min(0.2, 250 / documents))
 
 
 def index_of(data: Sequence[Path], work: Path, base: str | Path | None, progress: Progress) -> Path:

@@ -14,6 +14,7 @@ from trainer.corpus import Corpus
 from trainer.encoder import Frame
 from trainer.evaluate import pseudo_query_dev
 from trainer.gate import judge_also, judge_gain
+from trainer.material import aside_share
 from trainer.pseudo import KINDS, LEFT, LONGEST, SHORTEST, PseudoQueries
 from trainer.taught import Pseudo, PseudoExamples
 from trainer.teacher import DEPTH, Taught
@@ -189,3 +190,12 @@ def test_an_epoch_asks_every_query_once_and_neighbours_stand_together(cluster, s
             at for at in range(4) if [(order[at] + 1) % 6, (order[at] + 2) % 6] == order[at + 1 : at + 3].tolist()
         ]
         assert starts
+
+
+@given(st.integers(1, 200_000))
+def test_enough_is_set_aside_to_see_a_gain_and_most_is_left_to_learn_from(documents):
+    aside = documents * aside_share(documents)
+    assert aside <= documents / 2
+    assert aside >= min(50, documents / 2) - 1e-6
+    assert aside >= 250 - 1e-6 or aside <= max(50, documents / 5) + 1e-6
+    assert documents < 1250 or aside >= 250 - 1e-6
