@@ -18,7 +18,7 @@ from searchengine import Document
 from trainer.adapt import adapt
 from trainer.gate import Verdict
 
-FEW = ("view.queries=60", "view.opening=1.0", "view.fewest=10")
+FEW = ("view.queries=60", "view.opening=1.0", "view.fewest=1")
 SMALL = ("run.steps=2", "run.batch=8", "view.longest=48", "run.learning_rate=5e-4", *FEW)
 QUESTION = "how do I keep damp out of the roof space?"
 
