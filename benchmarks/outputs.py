@@ -5,12 +5,14 @@ Result files are the user's; files of an index are written by the indexer alone.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from indexer.durable import sync_file
 from indexer.errors import StorageError
@@ -50,6 +52,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file as UTF-8, whole or not at all. Raises StorageError."""
     with write_whole(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all, its folder made where it is missing. Raises StorageError."""
+    make_folder(path.parent)
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def check_file(path: Path) -> None:

@@ -69,11 +69,14 @@ class PseudoQueries:
     def of(self, passage: int, kind: str) -> PseudoQuery | None:
         """Make one query of a passage; None where the passage has nothing of the kind."""
         chance = generator(self.seed, passage, KINDS.index(kind))
-        if kind == "title":
-            return self.title(passage)
-        if kind == "opening":
-            return self.opening(passage)
-        return self.sentence(passage, chance) if kind == "sentence" else self.terms(passage, chance)
+        match kind:
+            case "title":
+                return self.title(passage)
+            case "opening":
+                return self.opening(passage)
+            case "sentence":
+                return self.sentence(passage, chance)
+        return self.terms(passage, chance)
 
     def title(self, passage: int) -> PseudoQuery | None:
         """Ask by the title, where no other document bears it; of passages under one title the first answers."""

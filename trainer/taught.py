@@ -11,7 +11,7 @@ import torch
 from indexer.errors import UsageError
 from trainer.batch import Batch, Pair
 from trainer.corpus import Corpus
-from trainer.pseudo import PseudoQuery
+from trainer.pseudo import KINDS, PseudoQuery
 from trainer.randomness import generator, permutation
 from trainer.settings import rates, within
 from trainer.teacher import Taught
@@ -43,21 +43,26 @@ class Pseudo:
     margin: float = 3.0
 
     def __post_init__(self) -> None:
-        rates(title=self.title, sentence=self.sentence, terms=self.terms, opening=self.opening)
+        kinds = self.kinds()
+        rates(**kinds)
         within("fewest", self.fewest, 1, whole=True)
         within("queries", self.queries, 1, whole=True)
         within("longest", self.longest, 16, whole=True)
         within("found", self.found, 1, whole=True)
         within("cluster", self.cluster, 1, whole=True)
         within("margin", self.margin, 0)
-        if not self.title + self.sentence + self.terms + self.opening > 0:
-            raise UsageError("view pseudo: one of title, sentence, terms and opening must be above 0")
+        if not sum(kinds.values()) > 0:
+            raise UsageError(f"view pseudo: one of {', '.join(kinds)} must be above 0")
+
+    def kinds(self) -> dict[str, float]:
+        """Give each kind's part as it was set."""
+        return {kind: getattr(self, kind) for kind in KINDS}
 
     def shares(self) -> dict[str, float]:
         """Give each kind its share of the queries."""
-        kinds = {"title": self.title, "sentence": self.sentence, "terms": self.terms, "opening": self.opening}
+        kinds = self.kinds()
         total = sum(kinds.values())
-        return {kind: share / total for kind, share in kinds.items()}
+        return {kind: part / total for kind, part in kinds.items()}
 
 
 class PseudoExamples:

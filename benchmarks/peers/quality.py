@@ -20,7 +20,7 @@ from benchmarks.bench import kept_or_temporary
 from benchmarks.bench import retrieve as retrieve_ours
 from benchmarks.machine import describe_machine, machine_line
 from benchmarks.metrics import DEPTH, measure
-from benchmarks.outputs import write_text
+from benchmarks.outputs import write_json
 from benchmarks.peers.drive import ask_peer, index_peer
 from benchmarks.plots import bars, check_matplotlib, png
 from benchmarks.runs import Run, read_run, write_run
@@ -51,8 +51,7 @@ def main() -> None:
     names = [folder.resolve().name for folder in chosen.sets]
     sys.stdout.write("\n".join([machine_line(), *table(figures, names)]) + "\n")
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        write_text(chosen.json, json.dumps({"machine": describe_machine(), "figures": figures}, indent=1) + "\n")
+        write_json(chosen.json, {"machine": describe_machine(), "figures": figures})
     if chosen.plot:
         means = {system: statistics.mean(found[name][SHOWN[0]] for name in names) for system, found in figures.items()}
         chosen.plot.parent.mkdir(parents=True, exist_ok=True)

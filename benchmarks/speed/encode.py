@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.beir import open_dataset
 from benchmarks.machine import describe_machine, machine_line
+from benchmarks.outputs import write_json
 from indexer.encoders import load_encoder
 from indexer.encoders.batching import BatchedEncoder
 from indexer.encoders.cache import cache_root
@@ -215,8 +216,7 @@ def main() -> None:
         result |= measure(texts, options.turn, options)
         sys.stdout.write(table(result) + "\n")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, result)
 
 
 if __name__ == "__main__":

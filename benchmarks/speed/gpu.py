@@ -1,4 +1,4 @@
-"""What a GPU brings: passages encoded, vectors searched, tokens trained a second, as ratios in one run on one machine.
+"""What a GPU brings: passages encoded and vectors searched, as ratios in one run on one machine.
 
     python -m benchmarks.speed.gpu ../shared/data/scifact ../shared/data/nfcorpus --json runs/speed/gpu.json
     python -m benchmarks.speed.gpu ../shared/data/scifact --device cpu --passages 64 --vectors 5000     the same, here
@@ -13,7 +13,6 @@ lists asked of both; and a thousand queries in one call.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import torch
 
 from benchmarks.beir import open_dataset
 from benchmarks.machine import describe_machine, machine_line
+from benchmarks.outputs import write_json
 from benchmarks.scale.synthetic import DIMENSION, Clumps
 from benchmarks.speed.encode import operations
 from indexer.encoders import load_encoder
@@ -67,7 +67,7 @@ def peak(device: str) -> float:
 def contenders(
     device: str, model: str | None
 ) -> tuple[dict[str, Callable[[Sequence[str]], np.ndarray]], BatchedEncoder]:
-    """Load what is to be compared; the engine's own last, and once more to count by."""
+    """Load what is to be compared; the engine's own, which counts tokens too, beside it."""
     from sentence_transformers import SentenceTransformer
 
     folder = str(find(model, cache_root()).path)
@@ -96,8 +96,8 @@ def encoding(texts: Sequence[str], device: str, model: str | None = None) -> dic
         encode(texts[:WARM])
         taken[name] = seconds(lambda encode=encode: encode(texts))  # type: ignore[misc]
         sys.stderr.write(f"{name}: {taken[name]:.2f} s\n")
-    exact = encoders["sentence-transformers"](texts[:256])
-    likeness = float((own.encode_passages(texts[:256]) * exact).sum(axis=1).min())
+    exact = encoders["sentence-transformers"](texts[:WARM])
+    likeness = float((own.encode_passages(texts[:WARM]) * exact).sum(axis=1).min())
     base = taken["sentence-transformers"]
     rows = {
         name: {
@@ -113,8 +113,6 @@ def encoding(texts: Sequence[str], device: str, model: str | None = None) -> dic
 
 def searching(vectors: int, device: str, queries: int = 100) -> dict[str, Any]:
     """Search synthetic vectors on the processor and on the GPU: milliseconds a query, equal lists, queries together."""
-    import faiss
-
     clumps = Clumps(vectors)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "segment"
@@ -123,31 +121,31 @@ def searching(vectors: int, device: str, queries: int = 100) -> dict[str, Any]:
         write_segment(place, rows, np.arange(vectors), np.arange(vectors))
         generation = Generation(1, {}, (open_segment(place, vectors, DIMENSION),), None)
         asked = clumps.questions(max(queries, TOGETHER))
-        here = [nearest(generation.segments, query, K) for query in asked[:queries]]
-        found: dict[str, Any] = {
-            "vectors": vectors,
-            "processor_ms": median_ms(lambda query: nearest(generation.segments, query, K), asked[:queries]),
-        }
         there = GpuNearest()
-        lists = [there.nearest(generation, query, K) for query in asked[:queries]]
-        same = [np.mean(np.isin(ids, right)) for (ids, _), (right, _) in zip(lists, here, strict=True)]
-        found["same"] = float(np.mean(same))
-        found["gpu_ms"] = median_ms(lambda query: there.nearest(generation, query, K), asked[:queries])
+        here_ms, right = ask(lambda query: nearest(generation.segments, query, K), asked[:queries])
+        gpu_ms, proposed = ask(lambda query: there.nearest(generation, query, K), asked[:queries])
+        same = float(np.mean([np.isin(ids, expected).mean() for ids, expected in zip(proposed, right, strict=True)]))
+        found = {"vectors": vectors, "processor_ms": here_ms, "gpu_ms": gpu_ms, "same": same}
         if device == "cuda":
+            import faiss
+
             flat = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(DIMENSION))
             flat.add(rows)
             found["together_per_second"] = TOGETHER / seconds(lambda: flat.search(asked[:TOGETHER], K))
     return found
 
 
-def median_ms(search: Callable[[np.ndarray], object], queries: np.ndarray) -> float:
-    """Ask one query after the other: the median milliseconds of one."""
-    taken = []
+def ask(
+    search: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], queries: np.ndarray
+) -> tuple[float, list[np.ndarray]]:
+    """Ask one query after the other, once it is warm: the median milliseconds of one, and what each finds."""
+    search(queries[0])
+    taken, lists = [], []
     for query in queries:
         began = time.perf_counter()
-        search(query)
+        lists.append(search(query)[0])
         taken.append(time.perf_counter() - began)
-    return 1000 * statistics.median(taken)
+    return 1000 * statistics.median(taken), lists
 
 
 def table(found: dict[str, Any]) -> str:
@@ -196,8 +194,7 @@ def main() -> None:
     }
     sys.stdout.write(table(found) + "\n")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.beir import open_dataset
 from benchmarks.machine import describe_machine, machine_line
-from benchmarks.outputs import write_text
+from benchmarks.outputs import write_json
 from benchmarks.peers.drive import Finished, ask_peer, index_peer, run
 from benchmarks.plots import bars, check_matplotlib, png
 from benchmarks.speed.warm import WARM_UP
@@ -51,9 +51,8 @@ def main() -> None:
     sys.stdout.write(f"{machine_line()}\n{chosen.collection.name}, {count} documents, {chosen.rounds} cold processes\n")
     sys.stdout.write("\n".join(table(figures)) + "\n")
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
         written = {"machine": describe_machine(), "documents": count, "figures": figures}
-        write_text(chosen.json, json.dumps(written, indent=1) + "\n")
+        write_json(chosen.json, written)
     if chosen.plots:
         chosen.plots.mkdir(parents=True, exist_ok=True)
         for kind, unit in (("index", "seconds"), ("cold", "seconds"), ("warm", "milliseconds")):

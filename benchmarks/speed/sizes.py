@@ -22,7 +22,7 @@ import numpy as np
 import searchengine
 from benchmarks.beir import Dataset, open_dataset
 from benchmarks.machine import describe_machine, machine_line
-from benchmarks.outputs import write_text
+from benchmarks.outputs import write_json
 from benchmarks.peers.drive import run
 from benchmarks.plots import check_matplotlib, new_figure, png
 from benchmarks.speed.warm import MODES
@@ -69,8 +69,7 @@ def main() -> None:
         rows[size]["recall@10"] = recall(folder, questions)
     sys.stdout.write("\n".join([machine_line(), *table(rows)]) + "\n")
     if chosen.json:
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        write_text(chosen.json, json.dumps({"machine": describe_machine(), "sizes": rows}, indent=1) + "\n")
+        write_json(chosen.json, {"machine": describe_machine(), "sizes": rows})
     if chosen.plot:
         chosen.plot.parent.mkdir(parents=True, exist_ok=True)
         chosen.plot.write_bytes(draw(rows))

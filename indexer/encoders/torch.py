@@ -32,7 +32,7 @@ class TorchRunner:
     backend = "torch"
     multiple = 8
 
-    in_flight = 1  # two threads that launch kernels wait for Python's lock and not for the GPU (docs/performance.md)
+    in_flight = 1  # on a GPU two launching threads took longer than one after the other (docs/performance.md)
 
     def __init__(self, folder: ModelFolder, *, device: str = "cpu", bfloat16: bool = True) -> None:
         """Load the model and compute in bfloat16 where asked.

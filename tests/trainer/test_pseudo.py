@@ -102,6 +102,7 @@ def test_passages_of_one_document_share_a_title_and_the_first_answers():
     corpus = corpus_of([[5] * 6, [5] * 6, [6] * 6, [6] * 6], [[2, 3, 4, 5, 6, STOP, *range(2, 22)]] * 4)
     maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.array([0, 0, 1, 2]))
     assert [maker.title(number) is not None for number in range(4)] == [True, False, False, False]
+    assert [maker.of(number, "title") is not None for number in range(4)] == [True, False, False, False]
     assert [maker.of(number, "opening").kind for number in range(4)] == ["opening"] * 4
 
 
