@@ -42,7 +42,10 @@ def test_every_part_but_the_catalog_is_made_again(sample: Sample, kind: str, dam
     done = repair(index)
     assert len(done) == 1
     assert verify(index) == []
-    assert answers(index) == sample.answers
+    if kind == "vectors.faiss":
+        assert_found_again(index, sample)
+    else:
+        assert answers(index) == sample.answers
     if damage == "one bit":
         kept = list((index / DAMAGED).glob(f"*/{path}"))
         assert len(kept) == 1 and kept[0].read_bytes() != (sample.folder / path).read_bytes()
@@ -59,8 +62,15 @@ def test_segments_postings_and_encoder_are_made_again_together(sample: Sample, t
     done = repair(index)
     assert {sentence.split(":")[0].split()[0] for sentence in done} == {"seal", "encoder", "segment", "postings"}
     assert verify(index) == []
-    # small updates were encoded by the index's own graph, a repair has the fastest: cosines of .02 may change places,
-    # but every passage's cosine comes out again, and so do the first answers
+    assert_found_again(index, sample)
+
+
+def assert_found_again(index: Path, sample: Sample) -> None:
+    """Assert that every passage's cosine and the first answers come out again after some were encoded again.
+
+    A repair encodes by the fastest graph of the machine, an update by the index's own: their cosines differ by less
+    than .01, by which answers that have next to nothing to do with the question change places.
+    """
     found, right = answers(index), sample.answers
     by_meaning = len(QUESTIONS)
     assert [hits[:1] for hits in found[:by_meaning]] == [hits[:1] for hits in right[:by_meaning]]
@@ -91,7 +101,7 @@ def test_vectors_that_are_not_of_unit_length_are_encoded_again(sample: Sample, t
     assert ["unit length" in finding.what for finding in verify(index)] == [True]
     repair(index)
     assert verify(index) == []
-    assert answers(index) == sample.answers
+    assert_found_again(index, sample)
 
 
 def test_slack_in_the_catalog_costs_nothing(sample: Sample, tmp_path: Path) -> None:
@@ -201,7 +211,7 @@ def test_a_repair_that_is_killed_anywhere_is_finished_by_the_next(sample: Sample
         assert run.returncode == -signal.SIGKILL, run.stderr[-2000:]
         repair(index)
         assert verify(index) == [], f"point {point}"
-        assert answers(index) == sample.answers, f"point {point}"
+        assert_found_again(index, sample)
         assert (index / DAMAGED).is_dir()
     assert killed >= 6
 
