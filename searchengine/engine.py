@@ -142,7 +142,7 @@ class Searcher:
             chosen = Candidates(fused.passages[kept], fused.scores[kept])
             read = retrieve.NONE
             if reranker is not None:
-                chosen, read = self._read_again(parsed.text, chosen, reranker, rerank_depth, rerank_weight)
+                chosen, read = self._read_again(generation, parsed.text, chosen, reranker, rerank_depth, rerank_weight)
             chosen = Candidates(chosen.passages[:k], chosen.scores[:k])
             searched = sum(len(segment.passages) - len(segment.dead) for segment in generation.segments)
             if allowed is not None:
@@ -181,7 +181,7 @@ class Searcher:
             kept = _first_of_each(documents)[: max(k, rerank_depth)]
             chosen = Candidates(fused.passages[kept], fused.scores[kept])
             if reranker is not None:
-                chosen, _ = self._read_again(parsed.text, chosen, reranker, rerank_depth, rerank_weight)
+                chosen, _ = self._read_again(generation, parsed.text, chosen, reranker, rerank_depth, rerank_weight)
             best = documents_of(generation.segments, chosen.passages[:k])
             return Ranking(self._snapshot.names(best.tolist()), chosen.scores[:k])
 
@@ -208,14 +208,25 @@ class Searcher:
         return self.reranker(str(rerank)) if isinstance(rerank, (str, Path)) else rerank
 
     def _read_again(
-        self, text: str, chosen: Candidates, reranker: Reranker, depth: int, weight: float | None
+        self,
+        generation: Generation,
+        text: str,
+        chosen: Candidates,
+        reranker: Reranker,
+        depth: int,
+        weight: float | None,
     ) -> tuple[Candidates, Candidates]:
-        """Order the ``depth`` best anew; return the whole list, and what the reranker gave those it read."""
+        """Order the ``depth`` best anew; return the whole list, and what the reranker gave those it read.
+
+        Late interaction compares letters where the encoder reads no words: its default share shrinks by the trust.
+        """
         head = chosen.passages[:depth]
         stored = self._snapshot.passages(head.tolist())
         texts = [searchable(passage.title, passage.location.heading, passage.text) for passage in stored]
         scores = reranker.scores(text, texts) if texts else np.empty(0, np.float32)
         share = default_weight(reranker) if weight is None else weight
+        if weight is None and reranker.name == LATE:
+            share *= trust(self._encoder(generation).readable(text))
         return blend(chosen, scores, share), Candidates(head, scores)
 
     def rank_passages(self, text: str, k: int = 200, *, mode: str = "hybrid", fusion: str = FUSIONS[0]) -> Candidates:

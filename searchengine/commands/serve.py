@@ -5,13 +5,22 @@ from __future__ import annotations
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
+from indexer.encoders import load_cross_encoder
 from indexer.errors import SearchEngineError
 from searchengine import render, retrieve, terminal
-from searchengine.commands.options import index_option, located
+from searchengine.commands.options import (
+    index_option,
+    located,
+    rerank_depth_option,
+    rerank_option,
+    rerank_weight_option,
+)
 from searchengine.engine import Searcher
+from searchengine.rerank import LATE
 from searchengine.server.searchers import Searchers
 
 
@@ -27,6 +36,9 @@ from searchengine.server.searchers import Searchers
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds a question."
 )
+@rerank_option
+@rerank_depth_option
+@rerank_weight_option
 @click.option(
     "--ray",
     is_flag=False,
@@ -44,6 +56,9 @@ def serve(
     token: str | None,
     threads: int,
     timeout_s: float,
+    rerank: str | None,
+    rerank_depth: int,
+    rerank_weight: float | None,
     ray: str | None,
     as_mcp: bool,
 ) -> None:
@@ -63,7 +78,10 @@ def serve(
             cluster = Cluster(ray)
             open_until_the_end.callback(cluster.close)
             nearest = Shards(folder, cluster, progress=terminal.PlainProgress()).nearest
-        searchers = Searchers(folder, threads, lambda place: Searcher(place, nearest=nearest))
+        again: dict[str, Any] = {"rerank_depth": rerank_depth, "rerank_weight": rerank_weight}
+        if rerank is not None:
+            again["rerank"] = rerank if rerank == LATE else load_cross_encoder(rerank, progress=terminal.progress())
+        searchers = Searchers(folder, threads, lambda place: Searcher(place, nearest=nearest), again)
         open_until_the_end.callback(searchers.close)
         if as_mcp:
             from searchengine.server import mcp

@@ -26,6 +26,7 @@ def found(searchers: Searchers, asked: SearchRequest) -> dict[str, Any]:
             where=asked.where,
             all_passages=asked.all_passages,
             fusion=asked.fusion,
+            **searchers.rerank,
         )
         hits = [hit.as_dict() | {"snippet": _snippet(hit, answer, searcher.analyse)} for hit in answer.hits]
     return {

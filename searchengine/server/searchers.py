@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from searchengine.engine import Searcher
 
@@ -15,10 +15,20 @@ T = TypeVar("T")
 
 
 class Searchers:
-    """A pool of searchers and their threads. The first is opened at once: its errors are the caller's."""
+    """A pool of searchers and their threads. The first is opened at once: its errors are the caller's.
 
-    def __init__(self, folder: Path, count: int, open_one: Callable[[Path], Searcher] = Searcher) -> None:
+    ``rerank``: the engine's options by which every question's best are read again; whoever serves chooses the model.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        open_one: Callable[[Path], Searcher] = Searcher,
+        rerank: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
+        self.rerank = dict(rerank or {})
         self._open = open_one
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="search")
         self._free: LifoQueue[Searcher | None] = LifoQueue()  # the one used last has its pages at hand
@@ -26,7 +36,7 @@ class Searchers:
             self._free.put(None)  # opened when it is needed
         first = open_one(folder)
         if first.count()[0]:
-            first.rank("warm", 1)  # loads the encoder
+            first.rank("warm", 1, **self.rerank)  # loads the encoder, and what reads again
         self._free.put(first)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:

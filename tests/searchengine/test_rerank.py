@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.errors import ModelError, UsageError
+from indexer.format import ENCODER
 from searchengine import Searcher
+from searchengine.fusion import trust
 from searchengine.hits import Candidates
-from searchengine.rerank import blend, max_sim
+from searchengine.rerank import LATE_WEIGHT, blend, max_sim
 
 VALUES = st.floats(-100, 100, width=32)
 
@@ -129,6 +131,19 @@ def test_late_interaction_scores_by_the_encoders_own_token_vectors(library_index
         text = " ".join(part for part in (hit.title, path[:120], hit.text) if part)
         expected = (asked @ tokens(text).T).max(axis=1).mean()
         assert hit.scores["rerank"] == pytest.approx(expected, abs=0.01)  # the graph's weights have 8 bits
+
+
+@pytest.mark.parametrize("question", ["how do bees keep warm in winter", "как пчёлы зимуют", "冬のミツバチ warm"])
+def test_late_interaction_counts_by_how_much_of_the_query_the_encoder_reads(
+    library_index: Searcher, question: str
+) -> None:
+    from indexer.encoders import load_stored_encoder
+
+    encoder = load_stored_encoder(library_index.folder / ENCODER / library_index.fingerprint)
+    share = LATE_WEIGHT * trust(encoder.readable(question))
+    by_itself = library_index.search(question, k=8, rerank="late")
+    assert by_itself == library_index.search(question, k=8, rerank="late", rerank_weight=share)
+    assert (share < LATE_WEIGHT) == (question[0] != "h")
 
 
 def test_what_is_no_cross_encoder_is_refused_in_one_line(library_index: Searcher, tmp_path: Path) -> None:

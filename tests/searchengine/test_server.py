@@ -92,9 +92,12 @@ def test_get_and_post_answer_what_the_engine_answers(served: Served, library_ind
         posted, by_body, _ = ask(served, "/search", json.dumps({"q": QUESTION, **options}).encode())
         assert (status, posted) == (200, 200)
         for answer in (by_url, by_body):
-            shown = [{key: hit[key] for key in hit if key not in ("path", "snippet")} for hit in answer["hits"]]
-            own = [{key: value for key, value in hit.as_dict().items() if key != "path"} for hit in expected]
-            assert shown == json.loads(json.dumps(own))
+            assert told(answer["hits"]) == told([hit.as_dict() for hit in expected])
+
+
+def told(hits: list[dict[str, Any]]) -> Any:
+    """Return hits as JSON gives them back, without the place on disk and the snippet."""
+    return json.loads(json.dumps([{key: hit[key] for key in hit if key not in ("path", "snippet")} for hit in hits]))
 
 
 def test_a_snippet_marks_words_of_the_query(served: Served) -> None:
@@ -295,6 +298,20 @@ def test_a_silent_connection_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def _never(scope: object, receive: object, send: object) -> None:
     pytest.fail("there was no request")
+
+
+def test_the_best_are_read_again_by_what_the_server_was_started_with(library_index: Searcher) -> None:
+    server = start(library_index.folder, "--rerank", "late", "--rerank-depth", "5", "--rerank-weight", "0.9")
+    try:
+        status, answer = search(server, q=QUESTION, k=5)
+        expected = library_index.search(QUESTION, 5, rerank="late", rerank_depth=5, rerank_weight=0.9)
+        assert (status, told(answer["hits"])) == (200, told([hit.as_dict() for hit in expected]))
+        assert all(hit["scores"]["rerank"] > 0 for hit in answer["hits"])
+        status, refused = search(server, q=QUESTION, rerank="/etc")  # which model is read is not the client's to say
+        assert (status, "rerank" in refused["error"]) == (422, True)
+    finally:
+        server.process.send_signal(signal.SIGINT)
+        server.process.communicate(timeout=20)
 
 
 @given(
