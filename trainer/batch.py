@@ -70,7 +70,7 @@ class Contrast:
     query [B, D], passage [P, D], target [B] into P, excluded [B, P]; queue [N, D] holds more negatives, shared by all
     anchors, without gradient, and queue_excluded [B, N] marks those that are none for an anchor. listed and teacher
     [B, C] as in Batch. A model that reads pairs has no vectors (D is 0) but gives score [B, P] itself; what it did not
-    read is excluded.
+    read is excluded. start_query [B, D] and start_passage [P, D] are the starting model's vectors, where asked for.
     """
 
     query_BD: Tensor
@@ -82,6 +82,8 @@ class Contrast:
     listed_BC: Tensor | None = None
     teacher_BC: Tensor | None = None
     score_BP: Tensor | None = None
+    start_query_BD: Tensor | None = None
+    start_passage_PD: Tensor | None = None
 
     def truncated(self, width: int) -> Contrast:
         """Keep the first ``width`` dimensions of every vector, of unit length again."""

@@ -9,7 +9,7 @@ Source: Gao et al., "Scaling deep contrastive learning batch size under memory l
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from trainer.encoder import TrainableEncoder, autocast, blocks
 from trainer.negatives.inbatch import InBatch
 from trainer.randomness import mix
 from trainer.regularisers import Regulariser
+from trainer.start import StartModel
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Stepper:
         regulariser: Regulariser,
         *,
         seed: int,
+        start: StartModel | None = None,
         cached: bool = False,
         bfloat16: bool | None = None,
     ) -> None:
@@ -50,6 +52,7 @@ class Stepper:
         self.objective = objective
         self.regulariser = regulariser
         self.seed = seed
+        self.start = start  # where the regulariser holds on to it
         self.cached = cached
         self.bfloat16 = bfloat16
         self.last: Contrast | None = None  # for the log
@@ -95,6 +98,10 @@ class Stepper:
             self.negatives.contrast(batch, rows[0][at], keys_PD if keys_PD is not None else rows[1][at])
             for at in range(len(layers))
         ]
+        if self.start is not None:
+            query_BD = self.start.vectors(batch.anchors, query=True)
+            passage_PD = self.start.vectors(batch.passages, query=False)
+            contrasts[-1] = replace(contrasts[-1], start_query_BD=query_BD, start_passage_PD=passage_PD)
         self.last = contrasts[-1]
         return self.regulariser(self.objective, contrasts)
 

@@ -39,7 +39,9 @@ from trainer.negatives.hard import HardSettings, Mined
 from trainer.objectives import TAUGHT
 from trainer.output import TrainingReport, check_output, write_output
 from trainer.recipe import CROSS, Recipe
+from trainer.regularisers.preserving import Preserving
 from trainer.sources import Labelled, Labels, kind_of, read_labels, read_texts
+from trainer.start import StartModel
 from trainer.step import Stepper, optimiser, rate_at
 
 WORK = "training"
@@ -173,7 +175,13 @@ class Training:
     def make_stepper(self) -> Stepper:
         """Make what takes a step."""
         return Stepper(
-            self.encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
+            self.encoder,
+            self.negatives,
+            self.objective,
+            self.regulariser,
+            seed=self.run.seed,
+            start=StartModel(self.encoder) if isinstance(self.regulariser, Preserving) else None,
+            cached=self.run.cached,
         )
 
     def gather(self, dev: Path | None) -> Material:

@@ -19,6 +19,7 @@ from trainer.regularisers import REGULARISERS
 from trainer.regularisers.matryoshka import Matryoshka
 from trainer.regularisers.matryoshka2d import Matryoshka2d, layer_divergence
 from trainer.regularisers.plain import Plain
+from trainer.regularisers.preserving import Preserving, moved
 from trainer.regularisers.uniformity import Uniformity, alignment, uniformity
 from trainer.regularisers.whitening import InverseRoot, Whitening, whiten, zca
 
@@ -41,6 +42,8 @@ def make(seed: int, anchors: int = 4, extra: int = 2, width: int = 8, keys: int 
         excluded_BP=excluded,
         queue_ND=unit(rng, keys, width) if keys else None,
         queue_excluded_BN=torch.from_numpy(rng.random((anchors, keys)) < 0.3) if keys else None,
+        start_query_BD=unit(rng, anchors, width),
+        start_passage_PD=unit(rng, anchors + extra, width),
     )
 
 
@@ -189,6 +192,41 @@ def test_the_uniformity_term_is_weighed_and_of_both_sides():
     contrast = make(5)
     wanted = InfoNCE()(contrast) + 0.3 * (uniformity(contrast.query_BD) + uniformity(contrast.passage_PD)) / 2
     assert Uniformity(0.3)(InfoNCE(), [contrast]).item() == pytest.approx(wanted.item(), rel=1e-12)
+
+
+@given(seed=SEEDS, anchors=st.integers(1, 4), extra=st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_what_is_preserved_is_every_cosine_but_those_of_answers_and_of_what_is_no_negative(seed, anchors, extra):
+    contrast = make(seed, anchors, extra)
+    now_q, now_p, then_q, then_p = (
+        getattr(contrast, name).numpy() for name in ("query_BD", "passage_PD", "start_query_BD", "start_passage_PD")
+    )
+    across = [
+        (now_q[b] @ now_p[p] - then_q[b] @ then_p[p]) ** 2
+        for b in range(len(now_q))
+        for p in range(len(now_p))
+        if p != contrast.target_B[b] and not contrast.excluded_BP[b, p]
+    ]
+    among = [
+        (x @ y - a @ b) ** 2 for x, a in zip(now_p, then_p, strict=True) for y, b in zip(now_p, then_p, strict=True)
+    ]
+    wanted = (np.mean(across) if across else 0) + np.mean(among)
+    assert moved(contrast).item() == pytest.approx(wanted, abs=1e-12)
+    loss = Preserving(3.0)(InfoNCE(), [contrast])
+    assert loss.item() == pytest.approx(InfoNCE()(contrast).item() + 3 * wanted)
+
+
+def test_nothing_has_moved_at_the_start_nor_where_all_vectors_turn_together():
+    contrast = make(2)
+    turn = torch.linalg.qr(torch.from_numpy(np.random.default_rng(1).standard_normal((8, 8))))[0]
+    turned = {"start_query_BD": contrast.query_BD @ turn, "start_passage_PD": contrast.passage_PD @ turn}
+    assert moved(dataclasses.replace(contrast, **turned)).item() == pytest.approx(0, abs=1e-12)
+    assert moved(contrast).item() > 0.01
+
+
+def test_without_a_start_there_is_nothing_to_preserve():
+    with pytest.raises(UsageError, match="reads pairs"):
+        Preserving()(InfoNCE(), [dataclasses.replace(make(1), start_query_BD=None)])
 
 
 def whitened(vectors: np.ndarray, sample: np.ndarray, groups: int, shrinkage: float) -> np.ndarray:

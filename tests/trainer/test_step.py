@@ -18,6 +18,8 @@ from trainer.negatives.queue import Queue, QueueSettings
 from trainer.objectives.infonce import InfoNCE
 from trainer.regularisers.matryoshka2d import Matryoshka2d
 from trainer.regularisers.plain import Plain
+from trainer.regularisers.preserving import Preserving
+from trainer.start import StartModel
 from trainer.step import Stepper, optimiser, rate_at
 
 CPU = torch.device("cpu")
@@ -33,8 +35,8 @@ def batch_of(encoder, count: int = 6) -> Batch:
     return collate(pairs)
 
 
-def gradients(encoder, *, cached: bool, regulariser, batch: Batch) -> tuple[float, torch.Tensor]:
-    stepper = Stepper(encoder, InBatch(), InfoNCE(), regulariser, seed=3, cached=cached, bfloat16=False)
+def gradients(encoder, *, cached: bool, regulariser, batch: Batch, start=None) -> tuple[float, torch.Tensor]:
+    stepper = Stepper(encoder, InBatch(), InfoNCE(), regulariser, seed=3, start=start, cached=cached, bfloat16=False)
     encoder.zero_grad()
     loss = stepper.gradients(batch, step=5)
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in encoder.parameters()])
@@ -54,6 +56,19 @@ def test_the_cache_changes_no_gradient(encoder, regulariser):
     assert loss == pytest.approx(whole_loss, rel=1e-5)
     assert torch.allclose(parts, whole, atol=1e-5)
     assert whole.abs().max() > 1e-3
+
+
+def test_the_start_is_held_on_to_and_its_weights_get_no_gradient(encoder):
+    batch = batch_of(encoder)
+    other = load_trainable(None, device=CPU, tokens=2048, dropout=0.0, from_scratch=1)
+    start = StartModel(other)
+    free_loss, free = gradients(encoder, cached=False, regulariser=Plain(), batch=batch)
+    held_loss, held = gradients(encoder, cached=False, regulariser=Preserving(5.0), batch=batch, start=start)
+    _, parts = gradients(encoder, cached=True, regulariser=Preserving(5.0), batch=batch, start=start)
+    assert held_loss > free_loss
+    assert torch.allclose(parts, held, atol=1e-5)
+    assert not torch.allclose(held, free, atol=1e-3)
+    assert all(parameter.grad is None for parameter in other.parameters())
 
 
 def test_blocks_change_no_vector(encoder):

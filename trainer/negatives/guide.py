@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from indexer.errors import UsageError
-from trainer import distributed
-from trainer.batch import Batch, Contrast, Ids
-from trainer.encoder import TrainableEncoder, autocast
+from trainer.batch import Batch, Contrast
+from trainer.encoder import TrainableEncoder
 from trainer.negatives.inbatch import InBatch
+from trainer.start import StartModel
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,18 @@ class Guide(InBatch):
 
     def start(self, encoder: TrainableEncoder, steps: int, documents: int) -> None:
         """Freeze a copy of the encoder as the guide."""
-        self.guide = encoder.twin()
+        self.guide = StartModel(encoder)
 
     def contrast(self, batch: Batch, query_BD: Tensor, passage_PD: Tensor) -> Contrast:
         """Exclude what the guide takes for another answer."""
         plain = super().contrast(batch, query_BD, passage_PD)
         likely_BP = likely_positives(
-            self.vectors(batch.anchors, query=True),
-            self.vectors(batch.passages, query=False),
+            self.guide.vectors(batch.anchors, query=True),
+            self.guide.vectors(batch.passages, query=False),
             plain.target_B,
             self.settings.margin,
         )
         return replace(plain, excluded_BP=plain.excluded_BP | likely_BP)
-
-    def vectors(self, texts: list[Ids], *, query: bool) -> Tensor:
-        """Encode by the guide: [n, D]."""
-        lengths = [len(ids) for ids in texts]
-        own = [texts[number] for number in distributed.share(lengths)]
-        with torch.no_grad(), autocast(self.guide.device):
-            return distributed.gather(self.guide(own, query=query), lengths)[0]
 
 
 def likely_positives(query_BD: Tensor, passage_PD: Tensor, target_B: Tensor, margin: float) -> Tensor:

@@ -15,6 +15,7 @@ from trainer.batch import Contrast
 from trainer.regularisers.matryoshka import Matryoshka
 from trainer.regularisers.matryoshka2d import Matryoshka2d
 from trainer.regularisers.plain import Plain
+from trainer.regularisers.preserving import Preserving
 from trainer.regularisers.uniformity import Uniformity
 from trainer.regularisers.whitening import Whitening
 
@@ -36,6 +37,7 @@ REGULARISERS: dict[str, type[Regulariser]] = {
     "none": Plain,
     "matryoshka": Matryoshka,
     "matryoshka2d": Matryoshka2d,
+    "preserving": Preserving,
     "uniformity": Uniformity,
     "whitening": Whitening,
 }
