@@ -27,7 +27,8 @@ from trainer.views import VIEWS, View
 def check(recipe: Recipe) -> None:
     """Refuse what no member takes, before anything is read or made. Raises UsageError."""
     if recipe.view.kind == "pseudo":
-        pseudo_settings(recipe)
+        if pseudo_settings(recipe).words and recipe.negatives.kind == "queue":
+            raise UsageError(f"recipe {recipe.name}: view.words does not go with a queue, whose keys have no words")
         if recipe.auxiliary is not None:
             raise UsageError(f"recipe {recipe.name}: [auxiliary] does not go with pseudo queries")
     for member in (recipe.view, recipe.auxiliary):

@@ -49,7 +49,8 @@ class Batch:
 
     ``excluded_BP`` marks passages that must not count as an anchor's negatives. ``listed_BC`` names the passages that
     ``teacher_BC`` scores, positive first, -1 where an anchor has fewer. ``candidates`` are each anchor's own passages,
-    positive first: what a model reads together with it that reads pairs.
+    positive first: what a model reads together with it that reads pairs. ``beside_BP`` is what is added to the cosines
+    in a score and not learnt.
     """
 
     anchors: list[Ids]
@@ -61,6 +62,7 @@ class Batch:
     listed_BC: Tensor | None = None
     teacher_BC: Tensor | None = None
     candidates: tuple[tuple[int, ...], ...] = ()
+    beside_BP: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Contrast:
     query [B, D], passage [P, D], target [B] into P, excluded [B, P]; queue [N, D] holds more negatives, shared by all
     anchors, without gradient, and queue_excluded [B, N] marks those that are none for an anchor. listed and teacher
     [B, C] as in Batch. A model that reads pairs has no vectors (D is 0) but gives score [B, P] itself; what it did not
-    read is excluded. start_query [B, D] and start_passage [P, D] are the starting model's vectors, where asked for.
+    read is excluded. beside [B, P] as in Batch. start_query [B, D] and start_passage [P, D] are the starting model's
+    vectors, where asked for.
     """
 
     query_BD: Tensor
@@ -82,6 +85,7 @@ class Contrast:
     listed_BC: Tensor | None = None
     teacher_BC: Tensor | None = None
     score_BP: Tensor | None = None
+    beside_BP: Tensor | None = None
     start_query_BD: Tensor | None = None
     start_passage_PD: Tensor | None = None
 

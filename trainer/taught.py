@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from indexer.errors import UsageError
-from trainer.batch import Batch, Pair
+from trainer.batch import Batch, Ids, Pair
 from trainer.corpus import Corpus
 from trainer.pseudo import KINDS, PseudoQuery
 from trainer.randomness import generator, permutation
 from trainer.settings import rates, within
 from trainer.teacher import Taught
+from trainer.words import WordScores
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Pseudo:
     ``cluster``: so many queries that the teacher confuses stand in a batch together, each the others' hard negative; 1
     mixes at random. ``margin``: a passage that the teacher scores less than so many standard deviations below the
     answer is no negative; it may be another answer. ``longest``: tokens of a passage in training. ``found``: keep a
-    query only where the teacher finds its passage among the first so many (consistency).
+    query only where the teacher finds its passage among the first so many (consistency). ``words``: how many standard
+    deviations of the cosine the best possible BM25 score counts beside it in a training score (the engine's fusion
+    counts 4): what the words tell already is then not learnt. Source: CLEAR, Gao et al., arXiv:2004.13969.
     """
 
     queries: int = 6000
@@ -41,6 +45,7 @@ class Pseudo:
     found: int = 20
     cluster: int = 8
     margin: float = 3.0
+    words: float = 0.0
 
     def __post_init__(self) -> None:
         kinds = self.kinds()
@@ -51,6 +56,7 @@ class Pseudo:
         within("found", self.found, 1, whole=True)
         within("cluster", self.cluster, 1, whole=True)
         within("margin", self.margin, 0)
+        within("words", self.words, 0)
         if not sum(kinds.values()) > 0:
             raise UsageError(f"view pseudo: one of {', '.join(kinds)} must be above 0")
 
@@ -74,6 +80,7 @@ class PseudoExamples:
         self.owners = owners
         self.settings = settings
         self.taught: Taught | None = None
+        self.spread = 0.0  # of the starting model's cosines, one standard deviation
         if len(self.queries) < settings.fewest:
             raise UsageError(
                 f"{len(self.queries):,} pseudo queries come of {len(corpus):,} passages, too few to learn by: nothing "
@@ -160,9 +167,26 @@ class PseudoExamples:
         listed_BP = np.where(np.take_along_axis(excluded_BP, order_BP, axis=1), -1, order_BP)
         above_BP = teacher_BP > teacher_BP[rows, target_B][:, None] - self.settings.margin
         above_BP[rows, target_B] = False
+        beside_BP = None
+        if self.settings.words:
+            beside_BP = torch.from_numpy(self.words(batch.anchors, passages) * self.settings.words * self.spread)
         return replace(
             batch,
+            beside_BP=beside_BP,
             excluded_BP=torch.from_numpy(excluded_BP | above_BP),
             listed_BC=torch.from_numpy(listed_BP),
             teacher_BC=torch.from_numpy(np.take_along_axis(teacher_BP, order_BP, axis=1)),
         )
+
+    def words(self, anchors: Sequence[Ids], passages: np.ndarray) -> np.ndarray:
+        """Score passages int [P] by the words of queries alone: float32 [B, P], shares as fusion counts them."""
+        texts, scores = self.asked
+        at = np.searchsorted(texts, passages)
+        return np.stack([scores.shares(ids)[at] for ids in anchors]).astype(np.float32)
+
+    @cached_property
+    def asked(self) -> tuple[np.ndarray, WordScores]:
+        """List the passages that any query asks for, ascending int64, and how to score their bodies by words."""
+        texts = np.unique([query.passage for query in self.queries])
+        longest = self.settings.longest
+        return texts, WordScores([self.corpus.bodies[number][:longest] for number in texts.tolist()])

@@ -103,3 +103,5 @@ def test_it_needs_either_an_index_or_data(tmp_path):
         adapt(tmp_path / "model")
     with pytest.raises(UsageError, match="pseudo"):
         adapt(tmp_path / "model", data=[tmp_path], recipe="contriever")
+    with pytest.raises(UsageError, match="queue, whose keys have no words"):
+        adapt(tmp_path / "model", data=[tmp_path], changes=("negatives.kind=queue",))

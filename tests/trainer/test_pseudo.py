@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from indexer.errors import UsageError
 from trainer.batch import collate
@@ -15,10 +19,13 @@ from trainer.encoder import Frame
 from trainer.evaluate import pseudo_query_dev
 from trainer.gate import judge_also, judge_gain
 from trainer.material import aside_share
+from trainer.negatives.inbatch import InBatch
+from trainer.objectives.similarity import scores
 from trainer.pseudo import KINDS, LEFT, LONGEST, SHORTEST, PseudoQueries
 from trainer.taught import Pseudo, PseudoExamples
 from trainer.teacher import DEPTH, Taught
 from trainer.tokens import TokenStore
+from trainer.words import WordScores
 
 VOCABULARY = 40
 STOP = 1  # ends a sentence
@@ -125,15 +132,14 @@ def test_the_teacher_knows_its_list_and_gives_all_others_its_least(row, passage)
 
 
 def examples_of(
-    rows: list[dict[int, float]], owners: list[int], found: int = 20, margin: float = 0.0
+    rows: list[dict[int, float]], owners: list[int], found: int = 20, margin: float = 0.0, words: float = 0.0
 ) -> PseudoExamples:
     bodies = [[2 + number, 3, 4, 5, 6, 7, 8, 9, STOP, *range(10, 30)] for number in range(len(owners))]
     corpus = corpus_of([[20 + number] * 6 for number in range(len(owners))], bodies)
     maker = PseudoQueries(corpus, frozenset({STOP}), CONTINUES, np.arange(len(owners)))
     queries = [maker.title(number) for number in range(len(rows))]
-    examples = PseudoExamples(
-        corpus, [one for one in queries if one], np.array(owners), Pseudo(found=found, margin=margin, fewest=1)
-    )
+    settings = Pseudo(found=found, margin=margin, words=words, fewest=1)
+    examples = PseudoExamples(corpus, [one for one in queries if one], np.array(owners), settings)
     examples.keep_found(taught_of(rows))
     return examples
 
@@ -156,6 +162,42 @@ def test_what_the_teacher_scores_nearly_as_high_as_the_answer_is_no_negative():
     examples = examples_of([{0: 7.0, 1: 5.0, 2: 1.0}, {1: 6.0}, {2: 4.0}], owners=[0, 1, 2], margin=3.0)
     batch = examples.with_teacher(collate([examples.pair(number, 0, 0) for number in range(3)]), [0, 1, 2])
     assert batch.excluded_BP[0].tolist() == [False, True, False]
+
+
+def test_what_words_tell_already_stands_beside_the_cosines():
+    rows = [{0: 5.0, 1: 1.0}, {1: 6.0}]
+    plain, beside = (examples_of(rows, owners=[0, 1], words=words, margin=0.0) for words in (0.0, 2.0))
+    beside.spread = 0.1
+    pairs = collate([plain.pair(number, 0, 0) for number in range(2)])
+    assert plain.with_teacher(pairs, [0, 1]).beside_BP is None
+    found = beside.with_teacher(pairs, [0, 1]).beside_BP
+    bodies = [beside.corpus.bodies[number] for number in range(2)]
+    wanted = np.stack([WordScores(bodies).shares(query.ids) for query in beside.queries]) * 2.0 * 0.1
+    assert found.numpy() == pytest.approx(wanted, abs=1e-6)
+    query = functional.normalize(torch.arange(6.0).reshape(2, 3), dim=1)
+    contrast = InBatch().contrast(replace(pairs, beside_BP=found), query, query)
+    assert torch.allclose(scores(contrast), query @ query.T + found)
+
+
+@given(st.lists(st.lists(tokens, max_size=30), min_size=1, max_size=8), st.lists(tokens, max_size=9))
+def test_words_score_by_bm25_as_a_share_of_what_could_be(bodies, query):
+    asked, count = set(query), len(bodies)
+    mean = max(1.0, sum(map(len, bodies)) / count)
+
+    def idf(token):
+        held = sum(token in body for body in bodies)
+        return math.log(1 + (count - held + 0.5) / (held + 0.5))
+
+    def bm25(body):
+        return sum(
+            idf(token) * body.count(token) * 2.2 / (body.count(token) + 1.2 * (0.25 + 0.75 * len(body) / mean))
+            for token in asked
+        )
+
+    every, full = [bm25(body) for body in bodies], sum(map(idf, asked))
+    root = math.sqrt(max(every) * full) or 1.0
+    found = WordScores([np.array(body, dtype=np.int32) for body in bodies]).shares(np.array(query, dtype=np.int32))
+    assert found == pytest.approx([score / root for score in every])
 
 
 def test_a_query_that_does_not_find_its_passage_is_dropped():

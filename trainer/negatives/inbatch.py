@@ -44,6 +44,7 @@ class InBatch:
             batch.excluded_BP.to(device),
             listed_BC=None if batch.listed_BC is None else batch.listed_BC.to(device),
             teacher_BC=None if batch.teacher_BC is None else batch.teacher_BC.to(device),
+            beside_BP=None if batch.beside_BP is None else batch.beside_BP.to(device),
         )
 
     def after(self, batch: Batch, contrast: Contrast, encoder: TrainableEncoder, step: int) -> None:

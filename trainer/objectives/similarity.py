@@ -21,10 +21,14 @@ def similarity(query_BD: Tensor, passage_PD: Tensor) -> Tensor:
 
 
 def scores(contrast: Contrast) -> Tensor:
-    """Give what the model thinks of every anchor and passage, [B, P]: cosines, or the scores of pairs it read."""
+    """Give the score of every anchor and passage, [B, P]: cosines, or those of pairs that the model read.
+
+    What stands beside the cosines is added: the model then learns what that does not tell already.
+    """
     if contrast.score_BP is not None:
         return precise(contrast.score_BP)
-    return similarity(contrast.query_BD, contrast.passage_PD)
+    cosines = similarity(contrast.query_BD, contrast.passage_PD)
+    return cosines if contrast.beside_BP is None else cosines + precise(contrast.beside_BP)
 
 
 def precise(tensor: Tensor) -> Tensor:
