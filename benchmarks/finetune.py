@@ -7,7 +7,7 @@
 ``seeds``: one model a seed, then the test split, dense and hybrid, against the starting model: the mean over seeds of
 each query, a paired bootstrap over queries; and a collection that training never saw. ``negatives``: which negatives
 and which filter help, on held-out training queries alone. ``adapt``: each collection's documents alone, no judgement
-opened before the last measurement. Models that lie in --keep already are not trained again.
+opened before the last measurement. Models that lie in --keep already are not trained again, interrupted runs go on.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str], bas
         program = str(Path(sys.executable).with_name("searchengine"))
         command = [program, "train", recipe, "--data", str(data), "--output", str(output), "--no-gate", *words]
         command += [] if base is None else ["--base", str(base)]
+        command += ["--resume"] if output.exists() else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return output
 
@@ -95,6 +96,7 @@ def adapt(data: Path, output: Path) -> None:
             raise SystemExit(f"{data}: no BEIR folder")
         (bare / corpus.name).write_bytes(corpus.read_bytes())
         command = [program, "adapt", "--data", str(bare), "--output", str(output)]
+        command += ["--resume"] if output.exists() else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     told = json.loads(report.read_text())
     sys.stdout.write(f"\n{data.name}: {told['reason']}; {told['steps']} steps, {told['seconds'] / 60:.1f} minutes\n")

@@ -104,4 +104,4 @@ def test_it_needs_either_an_index_or_data(tmp_path):
     with pytest.raises(UsageError, match="pseudo"):
         adapt(tmp_path / "model", data=[tmp_path], recipe="contriever")
     with pytest.raises(UsageError, match="queue, whose keys have no words"):
-        adapt(tmp_path / "model", data=[tmp_path], changes=("negatives.kind=queue",))
+        adapt(tmp_path / "model", data=[tmp_path], changes=("view.words=1", "negatives.kind=queue"))
