@@ -75,19 +75,22 @@ def train(recipe: str, data: Path, output: Path, changes: Mapping[str, str], bas
     """Train a model by the installed command, unless it is there."""
     if not (output / "training" / "report.json").is_file():
         words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-        program = str(Path(sys.executable).with_name("searchengine"))
-        command = [program, "train", recipe, "--data", str(data), "--output", str(output), "--no-gate", *words]
-        command += [] if base is None else ["--base", str(base)]
-        command += ["--resume"] if output.exists() else []
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        words += [] if base is None else ["--base", str(base)]
+        run(["train", recipe, "--data", str(data), "--no-gate", *words], output)
     return output
+
+
+def run(words: Sequence[str], output: Path) -> None:
+    """Run the installed command into ``output``, or go on where that was interrupted."""
+    program = str(Path(sys.executable).with_name("searchengine"))
+    resume = ["--resume"] if output.exists() else []
+    subprocess.run([program, *words, "--output", str(output), *resume], check=True, stdout=subprocess.DEVNULL)
 
 
 def adapt(data: Path, output: Path) -> None:
     """Adapt to a collection's documents by the installed command, and print what it says and what judges say."""
     report = output / "training" / "report.json"
     if not report.is_file():
-        program = str(Path(sys.executable).with_name("searchengine"))
         # a copy without judgements: nothing that the command could have looked at by mistake
         bare = output.with_name(f"{output.name}-documents")
         bare.mkdir(exist_ok=True)
@@ -95,9 +98,7 @@ def adapt(data: Path, output: Path) -> None:
         if corpus is None:
             raise SystemExit(f"{data}: no BEIR folder")
         (bare / corpus.name).write_bytes(corpus.read_bytes())
-        command = [program, "adapt", "--data", str(bare), "--output", str(output)]
-        command += ["--resume"] if output.exists() else []
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        run(["adapt", "--data", str(bare)], output)
     told = json.loads(report.read_text())
     sys.stdout.write(f"\n{data.name}: {told['reason']}; {told['steps']} steps, {told['seconds'] / 60:.1f} minutes\n")
     if told["kept"]:

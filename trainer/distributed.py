@@ -61,6 +61,12 @@ def share(lengths: Sequence[int]) -> list[int]:
     return order[rank() :: world()]
 
 
+def encode(encoder: Callable[..., Tensor], texts: Sequence[Any], **options: Any) -> Tensor:
+    """Let every process encode its share of the texts and gather all vectors: [S, n, D]."""
+    lengths = [len(ids) for ids in texts]
+    return gather(encoder([texts[number] for number in share(lengths)], **options), lengths)
+
+
 def gather(rows_SBD: Tensor, lengths: Sequence[int]) -> Tensor:
     """Put every process's rows into the order of the texts: [S, own, D] → [S, all, D].
 

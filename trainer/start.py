@@ -18,7 +18,5 @@ class StartModel:
 
     def vectors(self, texts: list[Ids], *, query: bool) -> Tensor:
         """Encode everyone's texts, each process its share: [n, D], without gradient."""
-        lengths = [len(ids) for ids in texts]
-        own = [texts[number] for number in distributed.share(lengths)]
         with torch.no_grad(), autocast(self._encoder.device):
-            return distributed.gather(self._encoder(own, query=query), lengths)[0]
+            return distributed.encode(self._encoder, texts, query=query)[0]

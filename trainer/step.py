@@ -88,9 +88,7 @@ class Stepper:
 
     def encode(self, side: Side, layers: tuple[int, ...]) -> Tensor:
         """Encode this process's share and gather everyone's: [S, n, D]."""
-        lengths = [len(ids) for ids in side.texts]
-        own = [side.texts[number] for number in distributed.share(lengths)]
-        return distributed.gather(self.encoder(own, query=side.query, layers=layers), lengths)
+        return distributed.encode(self.encoder, side.texts, query=side.query, layers=layers)
 
     def loss(self, batch: Batch, rows: list[Tensor], keys_PD: Tensor | None, layers: tuple[int, ...]) -> Tensor:
         """Make one contrast a layer and apply regulariser and objective, in float32."""

@@ -92,10 +92,8 @@ class Queue(InBatch):
 
     def keys(self, batch: Batch) -> Tensor | None:
         """Encode the passages by the momentum encoder, without dropout and gradient: [P, D]."""
-        lengths = [len(ids) for ids in batch.passages]
-        own = [batch.passages[number] for number in distributed.share(lengths)]
         with torch.no_grad(), autocast(self.momentum_encoder.device):
-            return distributed.gather(self.momentum_encoder(own, query=False), lengths)[0]
+            return distributed.encode(self.momentum_encoder, batch.passages, query=False)[0]
 
     def contrast(self, batch: Batch, query_BD: Tensor, passage_PD: Tensor) -> Contrast:
         """Add the queue, with each anchor's own documents marked."""

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from indexer.errors import UsageError
 from trainer.batch import Contrast
+from trainer.regularisers.plain import Plain
 from trainer.settings import within
 
 
 @dataclass(frozen=True, slots=True)
-class Matryoshka:
+class Matryoshka(Plain):
     """The weighted sum of the objective over vectors cut at each of ``dimensions`` and of unit length again.
 
     ``weights`` are one a dimension, all 1 where none are given, as in the paper.
@@ -34,10 +35,6 @@ class Matryoshka:
     def check(self, width: int) -> None:
         """Refuse a model of fewer dimensions than the widest cut."""
         check_width(self.dimensions, width)
-
-    def layers(self, step: int, depth: int) -> tuple[int, ...]:
-        """Ask for the last layer."""
-        return (depth,)
 
     def __call__(self, objective: Callable[[Contrast], Tensor], contrasts: list[Contrast]) -> Tensor:
         """Sum the objective of the full model's contrast over the cuts."""

@@ -1,4 +1,4 @@
-"""No regulariser: the objective on the full model's vectors, as they are."""
+"""No regulariser: the objective on the vectors as they are. Those that read the last layer alone build on it."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from indexer.errors import UsageError
 from trainer.batch import Contrast
 from trainer.objectives.similarity import mean, similarity
+from trainer.regularisers.plain import Plain
 from trainer.settings import within
 
 
 @dataclass(frozen=True, slots=True)
-class Preserving:
+class Preserving(Plain):
     """The objective plus ``weight`` × how far cosines have moved from the starting model's, squared.
 
     Counted are the mean over anchors and the batch's other passages, those alone that the objective tells apart from
@@ -31,13 +32,6 @@ class Preserving:
 
     def __post_init__(self) -> None:
         within("weight", self.weight, 0)
-
-    def check(self, width: int) -> None:
-        """Accept any model."""
-
-    def layers(self, step: int, depth: int) -> tuple[int, ...]:
-        """Ask for the last layer."""
-        return (depth,)
 
     def __call__(self, objective: Callable[[Contrast], Tensor], contrasts: list[Contrast]) -> Tensor:
         """Add how far the full model's cosines have moved to the objective."""

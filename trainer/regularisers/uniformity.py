@@ -11,13 +11,14 @@ from torch import Tensor
 
 from trainer.batch import Contrast
 from trainer.objectives.similarity import precise, similarity
+from trainer.regularisers.plain import Plain
 from trainer.settings import within
 
 SHARPNESS = 2.0  # t of the paper
 
 
 @dataclass(frozen=True, slots=True)
-class Uniformity:
+class Uniformity(Plain):
     """The objective plus ``weight`` × the mean uniformity of a batch's queries and of its passages.
 
     Raises UsageError for a negative weight.
@@ -29,13 +30,6 @@ class Uniformity:
 
     def __post_init__(self) -> None:
         within("weight", self.weight, 0)
-
-    def check(self, width: int) -> None:
-        """Accept any model."""
-
-    def layers(self, step: int, depth: int) -> tuple[int, ...]:
-        """Ask for the last layer."""
-        return (depth,)
 
     def __call__(self, objective: Callable[[Contrast], Tensor], contrasts: list[Contrast]) -> Tensor:
         """Add how unevenly the full model's vectors lie to the objective."""

@@ -13,13 +13,14 @@ from torch.nn import functional
 from indexer.errors import UsageError
 from trainer.batch import Contrast
 from trainer.objectives.similarity import precise
+from trainer.regularisers.plain import Plain
 from trainer.settings import within
 
 FLOOR = 1e-6  # added to every variance: a batch of one point has none at all
 
 
 @dataclass(frozen=True, slots=True)
-class Whitening:
+class Whitening(Plain):
     """The objective on vectors whitened by the batch's own mean and covariance (ZCA), in training only.
 
     ``groups`` splits the dimensions into as many equal runs, each whitened by itself. ``shrinkage``, above 0, is the
@@ -40,10 +41,6 @@ class Whitening:
         """Refuse a model whose dimensions do not split into equal groups."""
         if width % self.groups:
             raise UsageError(f"groups must divide the model's width, {width}, not be {self.groups}")
-
-    def layers(self, step: int, depth: int) -> tuple[int, ...]:
-        """Ask for the last layer."""
-        return (depth,)
 
     def __call__(self, objective: Callable[[Contrast], Tensor], contrasts: list[Contrast]) -> Tensor:
         """Compute the objective of the full model's contrast, whitened."""
