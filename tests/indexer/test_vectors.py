@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from indexer.errors import DamagedIndex, ModelError
@@ -19,13 +19,21 @@ def unit_rows(count: int, dimension: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def reference(vectors: np.ndarray, ids: np.ndarray, query: np.ndarray, count: int) -> list[int]:
-    """Rank by float64 arithmetic over the stored fp16 values."""
-    scores = np.round(vectors.astype(np.float16).astype(np.float64) @ query.astype(np.float64), 6)
-    return [int(ids[row]) for row in np.lexsort((ids, -scores))[:count]]
+STEP = 1e-6  # what scores are rounded to; float32 may put a score at a step's edge on its other side
+
+
+def assert_best(found: np.ndarray, scores: np.ndarray, ids: np.ndarray, exact: np.ndarray, count: int) -> None:
+    """Check a ranking against float64 scores ``exact`` [n] of all ``ids`` [n]: the best, in order, ties by id."""
+    assert len(found) == min(count, len(ids))
+    assert len(set(found.tolist())) == len(found)
+    own = exact[np.searchsorted(ids, found)]
+    np.testing.assert_allclose(scores, own, rtol=0, atol=STEP)
+    np.testing.assert_allclose(own, np.sort(exact)[::-1][: len(found)], rtol=0, atol=2 * STEP)
+    assert found.tolist() == found[np.lexsort((found, -scores))].tolist()
 
 
 @settings(max_examples=25, deadline=None)
+@example(counts=[7], seed=16189, k=2, buried=set(), allowed=None)  # two equal rows, at the edge of a step
 @given(
     counts=st.lists(st.integers(1, 120), min_size=1, max_size=3),
     seed=st.integers(0, 2**16),
@@ -58,11 +66,10 @@ def test_a_scan_finds_what_float64_finds(
         live_ids.append(ids[kept])
         first += count + 7
     query = unit_rows(1, 24, seed + 99)[0]
-    expected = reference(np.concatenate(live_vectors), np.concatenate(live_ids), query, k)
+    stored = np.concatenate(live_vectors).astype(np.float16).astype(np.float64)
     for _ in range(2):  # the second scan of a segment is FAISS's
         found, scores = nearest(segments, query, k, None if allowed is None else masks)
-        assert found.tolist() == expected
-        assert (np.diff(scores) <= 0).all()
+        assert_best(found, scores, np.concatenate(live_ids), stored @ query.astype(np.float64), k)
 
 
 @pytest.mark.parametrize("wrong", [0.0, 2.0, float("nan"), float("inf")])
