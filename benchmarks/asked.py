@@ -21,7 +21,7 @@ DEPTH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One query's lists, their pool with all scores, and what feedback needs besides."""
+    """One query's lists, their pool with all scores, and what feedback and neighbours need besides."""
 
     vector: np.ndarray
     dense: Candidates
@@ -29,6 +29,7 @@ class Asked:
     pool: Pool
     vectors: np.ndarray
     moments: Callable[[np.ndarray], tuple[float, float]]
+    alike: float = 0.0
 
 
 def ask(
@@ -44,7 +45,7 @@ def ask(
     dense = retrieve.dense(generation, vector, depth, None)
     lexical = retrieve.lexical(generation, terms, depth, None)
     pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, trust=trust)
-    return Asked(vector, dense, lexical, pool, vectors, sample.moments)
+    return Asked(vector, dense, lexical, pool, vectors, sample.moments, sample.alike)
 
 
 def ask_all(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MODES = ("bm25", "dense", "hybrid")
 RERANKED = "+rerank"  # behind a mode's name
-FUSION = "feedback"  # the engine's default, named so that the report can tell it
+FUSION = "neighbours"  # the engine's default, named so that the report can tell it
 TIMED_QUERIES = 1000  # at most, spread evenly: enough for a 95th percentile
 TIMED_RERANKED = 50  # of a reranked mode: reading fifty passages takes a hundred times as long as finding them
 WARM_UP_QUERIES = 5  # the first ones load the encoder and map files

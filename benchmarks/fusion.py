@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from benchmarks.significance import compare, holm
 from indexer.progress import SILENT
 from indexer.snapshot import Snapshot, documents_of
 from indexer.vectors import best
-from searchengine import feedback, fusion
+from searchengine import feedback, fusion, neighbours
 from searchengine.hits import Candidates
 
 KEPT = 100
@@ -97,6 +98,16 @@ def trusting(asked: Asked) -> Candidates:
     return feedback.ask_again(replace(asked.pool, trust=1.0), asked.vectors, asked.vector, asked.moments)
 
 
+def again(asked: Asked) -> Candidates:
+    """``feedback``."""
+    return feedback.ask_again(asked.pool, asked.vectors, asked.vector, asked.moments)
+
+
+def near(asked: Asked, **settings: Any) -> Candidates:
+    """``neighbours``, or with other settings."""
+    return neighbours.lifted(again(asked), asked.pool, asked.vectors, asked.alike, **settings)
+
+
 WAYS: dict[str, Callable[[Asked], Candidates]] = {
     "dense": lambda asked: asked.dense,
     "BM25": lambda asked: asked.lexical,
@@ -111,7 +122,10 @@ WAYS: dict[str, Callable[[Asked], Candidates]] = {
     "standard": lambda asked: fusion.standard(asked.pool, *asked.moments(asked.vector)),
     "feedback, whole": whole_feedback,
     "feedback, trusting": trusting,
-    "feedback": lambda asked: feedback.ask_again(asked.pool, asked.vectors, asked.vector, asked.moments),
+    "feedback": again,
+    "neighbours, 5": lambda asked: near(asked, nearest=5),
+    "neighbours, all of it": lambda asked: near(asked, share=1.0),
+    "neighbours": near,
 }
 
 
@@ -149,9 +163,9 @@ def table(measured: Mapping[str, Mapping[str, Measured]]) -> list[str]:
             worst.append(f"{min(np.subtract(values, parts)):+.4f}")
         shown = [f"{ndcg:.4f}/{recall:.4f}" for ndcg, recall in zip(*cells, strict=True)]
         lines.append(f"{way:<25}" + "".join(f"{cell:>16}" for cell in [*shown, "/".join(means), "/".join(worst)]))
-    for way in ("standard", "feedback"):
-        lines.append(f"{way} − {BASE}, {SHOWN[0]}:")
-        lines += paired({name: (measured[name][way], measured[name][BASE]) for name in sets}, SHOWN[0])
+    for way, base in (("standard", BASE), ("feedback", BASE), ("neighbours", BASE), ("neighbours", "feedback")):
+        lines.append(f"{way} − {base}, {SHOWN[0]}:")
+        lines += paired({name: (measured[name][way], measured[name][base]) for name in sets}, SHOWN[0])
     return lines
 
 

@@ -25,6 +25,7 @@ from searchengine import filters, query, retrieve
 from searchengine.feedback import ask_again
 from searchengine.fusion import FUSIONS, LISTS, Weights, standard, trust, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
+from searchengine.neighbours import lifted
 from searchengine.rerank import DEPTH as DEPTH_RERANKED
 from searchengine.rerank import LATE, LateInteraction, Reranker, blend, default_weight
 
@@ -90,8 +91,8 @@ class Searcher:
         """Find the ``k`` best hits for a question in plain words.
 
         ``mode``: "hybrid", "dense" or "bm25"; ``where``: a filter such as "path:docs/** ext:pdf"; one passage a
-        document unless ``all_passages``; ``fusion``: "feedback", "standard" (the same in one pass), "convex" (min-max,
-        0.6 dense) or "rrf".
+        document unless ``all_passages``; ``fusion``: "neighbours", "feedback" (the same without a passage's likes),
+        "standard" (the same in one pass), "convex" (min-max, 0.6 dense) or "rrf".
         ``rerank``: read the ``rerank_depth`` best again, by "late" (late interaction of the index's own encoder) or a
         sentence-transformers CrossEncoder (folder, name, or what ``reranker`` gave); ``rerank_weight``: its share of
         the order, 0 to 1.
@@ -306,11 +307,12 @@ class Searcher:
         trusted = _trust(encoder, text, notes)
         whole = found if every else None
         pool, vectors = retrieve.pool(generation, vector, terms, dense, lexical, whole, trust=trusted)
-        moments = self._sample(generation).moments
+        sample = self._sample(generation)
         weights = self._weights(generation)
         if fusion == "standard":
-            return (*pool.lists(), standard(pool, *moments(vector), span=weights.span))
-        return (*pool.lists(), ask_again(pool, vectors, vector, moments, weights))
+            return (*pool.lists(), standard(pool, *sample.moments(vector), span=weights.span))
+        fused = ask_again(pool, vectors, vector, sample.moments, weights)
+        return (*pool.lists(), fused if fusion == "feedback" else lifted(fused, pool, vectors, sample.alike))
 
     def _weights(self, generation: Generation) -> Weights:
         """Read the fusion weights that an index carries, else the default ones."""

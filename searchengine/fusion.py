@@ -127,4 +127,4 @@ def _min_max(candidates: Candidates, passages: np.ndarray) -> np.ndarray:
 
 
 LISTS = {"convex": convex, "rrf": reciprocal_rank}  # these see the two lists alone, and need no score that one lacks
-FUSIONS = ("feedback", "standard", *LISTS)
+FUSIONS = ("neighbours", "feedback", "standard", *LISTS)

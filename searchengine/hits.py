@@ -42,6 +42,7 @@ class Pool:
     """The union of both retrievers' lists with every score known: nothing is missing, so nothing counts as zero.
 
     passages int64 [u], ascending; cosines and bm25 float32 [u], the latter 0 for a passage with none of the words.
+    documents int64 [u] are those that the passages are of; None: each of its own.
     ``full`` is what BM25 would give a passage of average length that has each word once. ``trust``, 0 to 1, is how much
     the cosines mean: little where the encoder cannot read the query.
     """
@@ -51,6 +52,7 @@ class Pool:
     bm25: np.ndarray
     full: float
     trust: float = 1.0
+    documents: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Count the passages."""

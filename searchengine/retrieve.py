@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from indexer.analysis import Term
-from indexer.snapshot import Generation
+from indexer.snapshot import Generation, documents_of
 from indexer.vectors import DECIMALS, Segment, nearest
 from searchengine.hits import Candidates, Pool
 
@@ -70,6 +71,15 @@ class Sample:
             for segment, alive in zip(segments, live, strict=True)
         ]
 
+    @cached_property
+    def alike(self) -> float:
+        """Tell the mean cosine of two different passages: 0 where there are not two."""
+        count = sum(map(len, self._vectors))
+        if count < 2:
+            return 0.0
+        total = np.sum([vectors.sum(axis=0, dtype=np.float64) for vectors in self._vectors], axis=0)
+        return float((total @ total - count) / (count * (count - 1)))
+
     def moments(self, vector: np.ndarray) -> tuple[float, float]:
         """Tell the mean and the standard deviation of a vector's products with the sample: (0, 0) without any."""
         products = np.concatenate([vectors @ vector for vectors in self._vectors] or [np.empty(0, np.float32)])
@@ -121,4 +131,5 @@ def pool(
         found, scores = generation.postings.search(terms, int(unseen.sum()), passages[unseen])
         bm25[np.searchsorted(passages, found)] = scores
     full = 0.0 if generation.postings is None else generation.postings.full_score(terms)
-    return Pool(passages, cosines, bm25, full, trust), vectors
+    documents = documents_of(generation.segments, passages)
+    return Pool(passages, cosines, bm25, full, trust, documents), vectors

@@ -63,7 +63,8 @@ def mine_with_engine(
         by_meaning = searcher.rank(label.text, k=DEPTH, mode="dense")
         cosines = dict(zip(by_meaning.documents, by_meaning.scores.tolist(), strict=True))
         modes = ("dense", "bm25") if settings.source == "both" else (settings.source,)
-        rankings = [searcher.rank(label.text, k=depth, mode=mode) for mode in modes]
+        # by "feedback": what merely resembles the answer must not gain by that, it is what is looked for
+        rankings = [searcher.rank(label.text, k=depth, mode=mode, fusion="feedback") for mode in modes]
         lists = [ranking.documents for ranking in rankings]
         fused = dict(zip(lists[-1], rankings[-1].scores.tolist(), strict=True))
         ranked = list(dict.fromkeys(key for key in chain(*zip_longest(*lists)) if key is not None))

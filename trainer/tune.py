@@ -29,6 +29,7 @@ from searchengine.engine import POOLED
 from searchengine.feedback import ask_again
 from searchengine.fusion import DEFAULT, Weights
 from searchengine.hits import Candidates
+from searchengine.neighbours import lifted
 from trainer.choice import choose, cross_validate
 from trainer.sources import labels_of_beir, read_labels
 
@@ -270,7 +271,8 @@ def numbers_of(snapshot: Snapshot, judged: Judged, folder: Path, progress: Progr
 
 def rank(asked: Asked, weights: Weights) -> Candidates:
     """Fuse as the engine does by default, with other weights."""
-    return ask_again(asked.pool, asked.vectors, asked.vector, asked.moments, weights)
+    found = ask_again(asked.pool, asked.vectors, asked.vector, asked.moments, weights)
+    return lifted(found, asked.pool, asked.vectors, asked.alike)
 
 
 def ndcg(fused: Candidates, asked: Asked, documents: np.ndarray, grades: np.ndarray, left_out: int = -1) -> float:

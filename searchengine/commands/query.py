@@ -34,11 +34,12 @@ from searchengine.commands.options import (
 @click.option("--all-passages", is_flag=True, help="Show every passage, not the best of each document.")
 @click.option(
     "--fusion",
-    type=click.Choice(["feedback", "standard", "convex", "rrf"]),
-    default="feedback",
+    type=click.Choice(["neighbours", "feedback", "standard", "convex", "rrf"]),
+    default="neighbours",
     show_default=True,
-    help="How hybrid joins its two lists: standardised scores, asked again with the best passages' direction added; "
-    "the same in one pass; weighted min-max scores; reciprocal ranks.",
+    help="How hybrid joins its two lists: standardised scores, asked again with the best passages' direction added, "
+    "passages lifted by those like them; the same without the last step; in one pass; weighted min-max scores; "
+    "reciprocal ranks.",
 )
 @rerank_option
 @rerank_depth_option

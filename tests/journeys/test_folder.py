@@ -115,8 +115,8 @@ def test_the_three_modes_and_every_fusion_answer(command: Command, library: Path
     assert all(hit["scores"]["bm25"] is None for hit in dense)  # type: ignore[index]
     fused = {name: asked(command, library, question, "--fusion", name) for name in FUSIONS}
     assert len({hits[0]["document"] for hits in fused.values()}) == 1
-    assert asked(command, library, question) == fused["feedback"]
-    assert all(None not in hit["scores"].values() for hit in fused["feedback"])  # type: ignore[attr-defined]
+    assert asked(command, library, question) == fused["neighbours"]
+    assert all(None not in hit["scores"].values() for hit in fused["neighbours"])  # type: ignore[attr-defined]
     assert float(str(fused["rrf"][0]["score"])) < 0.04 < float(str(fused["convex"][0]["score"]))
 
 

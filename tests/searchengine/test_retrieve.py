@@ -111,7 +111,12 @@ def test_an_index_without_passages_gives_an_empty_pool() -> None:
 def test_moments_are_those_of_the_live_passages(generation: Generation) -> None:
     vector = unit(1, 5)[0].astype(np.float32)
     cosines = VECTORS[LIVE].astype(np.float64) @ vector.astype(np.float64)
-    assert retrieve.Sample(generation.segments).moments(vector) == pytest.approx((cosines.mean(), cosines.std()))
+    sample = retrieve.Sample(generation.segments)
+    assert sample.moments(vector) == pytest.approx((cosines.mean(), cosines.std()))
+    pairs = VECTORS[LIVE].astype(np.float64) @ VECTORS[LIVE].astype(np.float64).T
+    others = pairs[~np.eye(len(pairs), dtype=bool)]
+    assert sample.alike == pytest.approx(others.mean(), abs=1e-5)
+    assert retrieve.Sample(()).alike == 0
 
 
 def test_a_large_index_is_sampled_by_id_whatever_its_segments(

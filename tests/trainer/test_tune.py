@@ -176,14 +176,18 @@ def test_weights_follow_the_retriever_that_the_judgements_follow(index: Path, mi
 def test_learnt_weights_are_one_commit_that_searches_use_and_reset_takes_back(index: Path, by_meaning: Judged) -> None:
     before = searchengine.status(index)
     with searchengine.open(index) as searcher:
-        plain = {fusion: first_hits(searcher, by_meaning.queries, fusion) for fusion in ("feedback", "convex", "rrf")}
+        plain = {
+            fusion: first_hits(searcher, by_meaning.queries, fusion)
+            for fusion in ("neighbours", "feedback", "convex", "rrf")
+        }
         report = tune(index, by_meaning)
         assert report.kept, report.reason
         after = searchengine.status(index)
         assert after["generation"] == before["generation"] + 1
         assert weights_of({FUSION: after["fusion"]}) == report.weights == searcher.weights()
         tuned = {fusion: first_hits(searcher, by_meaning.queries, fusion) for fusion in plain}
-        assert tuned["feedback"] != plain["feedback"], "the open searcher answers by the new weights"
+        for fusion in ("neighbours", "feedback"):
+            assert tuned[fusion] != plain[fusion], "the open searcher answers by the new weights"
         assert tuned["convex"] == plain["convex"]
         assert tuned["rrf"] == plain["rrf"]
         answered = sum(
