@@ -82,9 +82,9 @@ def bench(
     from benchmarks import bench as benchmark
     from benchmarks import contest
     from benchmarks.beir import open_dataset
+    from benchmarks.endpoint import Endpoint
     from benchmarks.outputs import check_file, write_text
     from benchmarks.page import write_page
-    from benchmarks.paraphrase import Endpoint
     from benchmarks.plots import check_matplotlib, check_plots, write_plots
     from benchmarks.report import as_text, to_json
     from benchmarks.robustness import Robust

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.beir import Dataset, is_blank
+from benchmarks.endpoint import Endpoint
 from benchmarks.metrics import measure
-from benchmarks.paraphrase import Endpoint, paraphrase
+from benchmarks.paraphrase import paraphrase
 from benchmarks.perturb import WAYS, perturb
 from benchmarks.positions import ANSWER_WORDS, FILLER_WORDS, PLACES, clipped, draw_fillers, place
 from benchmarks.qrels import Qrels

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import searchengine
+from benchmarks.endpoint import Endpoint
 from indexer.errors import UsageError
 from indexer.index import find_index
 from indexer.options import Options
 from indexer.progress import SILENT, Progress
 from indexer.reencode import ReencodeReport, reencode
 from trainer import distributed
+from trainer.material import Beside
 from trainer.output import TrainingReport
 from trainer.recipe import load_recipe
 from trainer.train import train
+from trainer.unlabelled import Asked
 
-RECIPE = "adapt"
+RECIPE, TAUGHT_RECIPE = "adapt", "adapt-taught"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ def adapt(
     data: Sequence[Path] = (),
     index: Path | None = None,
     base: str | None = None,
-    recipe: str = RECIPE,
+    recipe: str | None = None,
     changes: tuple[str, ...] = (),
     minutes: float | None = None,
     dev: Path | None = None,
+    generator: Endpoint | None = None,
+    teacher: str | None = None,
     switch: bool = True,
     resume: bool = False,
     device: str = "auto",
@@ -51,11 +56,17 @@ def adapt(
     Either ``data`` (folders, BEIR folders, JSONL), or an ``index``: its own encoder is then the start, and where the
     new one is kept the index is encoded anew and switched over in one commit, unless ``switch`` is False. ``minutes``
     bounds the training steps. Where ``dev`` holds judged queries these must gain too; none of them is learnt from.
+    ``generator``, a language model, is sent passages and asks for them, beside titles. ``teacher``, a cross-encoder,
+    reads what the engine finds, and the encoder learns its scores (recipe ``adapt-taught`` unless another is named).
     Raises UsageError, DataError, ModelError, StorageError, IndexBusy.
     """
     if (index is None) == (not data):
         raise UsageError("give either --index or --data")
-    loaded = load_recipe(recipe, (*changes, *([] if minutes is None else [f"run.minutes={minutes:g}"])))
+    name = recipe or (RECIPE if teacher is None else TAUGHT_RECIPE)
+    extra = [] if minutes is None else [f"run.minutes={minutes:g}"]
+    if generator is not None and not any(change.startswith("view.generated") for change in changes):
+        extra.append("view.generated=1.0")
+    loaded = load_recipe(name, (*changes, *extra))
     if loaded.view.kind != "pseudo":
         raise UsageError(f'recipe {loaded.name}: adapt needs view.kind = "pseudo" (others: searchengine train)')
     places = list(data)
@@ -66,7 +77,8 @@ def adapt(
         places = [place]
         with searchengine.open(place) as searcher:
             base = searcher.settings()["encoder"]["model"]
-    training = train(loaded, places, output, base=base, resume=resume, device=device, dev=dev, progress=progress)
+    beside = Beside(dev, Asked(generator, teacher))
+    training = train(loaded, places, output, base=base, resume=resume, device=device, beside=beside, progress=progress)
     switched = None
     if index is not None and training.kept and switch and distributed.is_first():
         options = Options(model=str(output.resolve()), device=device, wait_s=60.0)

@@ -93,11 +93,15 @@ def train(
 @click.option("--output", required=True, type=PATH, help="Folder for the model.")
 @click.option("--base", help="Starting model, with --data: a name or a folder.  [default: the built-in one]")
 @click.option(
-    "--recipe", default="adapt", show_default=True, help="A recipe of pseudo queries: a name or a .toml file."
+    "--recipe",
+    help="A recipe of pseudo queries: a name or a .toml file.  [default: adapt; adapt-taught with --teacher]",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, such as run.batch=64.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Bound the training steps.  [default: 15]")
 @click.option("--dev", type=PATH, help="BEIR folder or JSONL of judged queries that must gain too.")
+@click.option("--generator", metavar="URL", help="OpenAI-compatible endpoint that is sent passages and asks for them.")
+@click.option("--generator-model", envvar="SEARCHENGINE_LLM_MODEL", default="", help="The model that answers there.")
+@click.option("--teacher", metavar="MODEL", help="Cross-encoder whose scores the encoder learns: a name or a folder.")
 @click.option("--no-switch", is_flag=True, help="Leave the index with its encoder.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
@@ -107,10 +111,13 @@ def adapt(
     index: Path | None,
     output: Path,
     base: str | None,
-    recipe: str,
+    recipe: str | None,
     changes: tuple[str, ...],
     minutes: float | None,
     dev: Path | None,
+    generator: str | None,
+    generator_model: str,
+    teacher: str | None,
     no_switch: bool,
     resume: bool,
     device: str,
@@ -121,7 +128,12 @@ def adapt(
     Titles, headings and sentences of the text are its queries; the engine's own hybrid ranking says what else they
     should find. The model is kept only if such queries of documents set aside gain beyond chance (and judged ones,
     where --dev gives some). With --index, the index is then encoded anew and switched over in one commit.
+
+    With --generator half of the queries are questions of a language model: the passages that it asks for are sent to
+    that address, and to no other (a key, where one is needed: env SEARCHENGINE_LLM_KEY). With --teacher a
+    cross-encoder reads what the engine finds, and the encoder learns its order.
     """
+    from benchmarks.endpoint import Endpoint
     from trainer import distributed
     from trainer.adapt import adapt as run
     from trainer.train import WORK
@@ -138,6 +150,8 @@ def adapt(
             changes=changes,
             minutes=minutes,
             dev=dev,
+            generator=Endpoint(generator, generator_model) if generator else None,
+            teacher=teacher,
             switch=not no_switch,
             resume=resume,
             device=device,

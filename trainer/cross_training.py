@@ -6,7 +6,6 @@ Held out and judged is what the engine's hybrid ranking becomes by it; so the fi
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics import Measured
@@ -17,12 +16,13 @@ from trainer.candidates import CandidateSet, candidates, read_again
 from trainer.corpus import shared_corpus
 from trainer.data import LabelledExamples
 from trainer.journal import Journal
-from trainer.material import INDEX, Material
+from trainer.material import Beside, Material
 from trainer.negatives.hard import Mined
 from trainer.pair_step import PairStepper
 from trainer.sources import read_texts
 from trainer.step import Stepper
-from trainer.train import Training
+from trainer.training import Training
+from trainer.unlabelled import INDEX
 
 
 class CrossTraining(Training):
@@ -34,10 +34,10 @@ class CrossTraining(Training):
             self.encoder, self.negatives, self.objective, self.regulariser, seed=self.run.seed, cached=self.run.cached
         )
 
-    def gather(self, dev: Path | None) -> Material:
+    def gather(self, beside: Beside) -> Material:
         """Index the data by the starting encoder and ask it the held-out queries: these answers are read again."""
         labels = self.labels
-        if labels is None or dev is not None:
+        if labels is None or beside.judged is not None:
             raise UsageError(f"recipe {self.recipe.name}: a cross-encoder is judged by queries held out of --data")
         corpus = shared_corpus(
             lambda: read_texts(self.data, self.progress), self.work, self.encoder.tokenizer, self.progress

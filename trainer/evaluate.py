@@ -15,13 +15,17 @@ from benchmarks.metrics import Measured, measure
 from benchmarks.runs import Run
 from indexer.progress import SILENT, Progress
 from indexer.vectors import best
+from searchengine.fusion import LEXICAL_SPAN
 from trainer.batch import Ids
 from trainer.corpus import Corpus
 from trainer.encoder import TrainableEncoder
 from trainer.pseudo import LEFT, PseudoQueries, PseudoQuery
 from trainer.randomness import generator
 from trainer.sources import Labelled, is_held_out
+from trainer.words import WordScores
 
+MEASURE = "nDCG@10"
+FUSED = "fused nDCG@10"  # by cosine and words, as the engine's fusion counts them
 POOLED = 20  # a quick evaluation looks among each query's best so many of the start model
 PSEUDO_QUERIES = 300
 DISTRACTORS = 2000  # documents beside them
@@ -34,7 +38,8 @@ BLOCK = 256
 class DevSet:
     """Held-out queries: token ids, judgements by document number, and the documents to look among.
 
-    ``passages`` are what the encoder reads of each document in ``documents``; ``kind`` is what a log calls it.
+    ``passages`` are what the encoder reads of each document in ``documents``; ``kind`` is what a log calls it. Where
+    there are ``words``, those of the passages, the set is also judged by the score that fusion makes of both.
     """
 
     kind: str
@@ -43,6 +48,7 @@ class DevSet:
     documents: np.ndarray
     passages: list[Ids]
     start_rows: np.ndarray | None = field(default=None, repr=False)
+    words: WordScores | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Count the queries."""
@@ -120,7 +126,7 @@ def pseudo_query_dev(
     rests: dict[int, Ids] = {}
     queries: list[Ids] = []
     grades: list[dict[int, int]] = []
-    for number in generator(seed, 1).permutation(np.asarray(aside, dtype=np.int64)).tolist():
+    for number in mixed(aside, seed):
         if len(rests) == PSEUDO_QUERIES:
             break
         asked = (query for kind in (*kinds, "sentence") if (query := maker.of(number, kind)))
@@ -136,7 +142,18 @@ def pseudo_query_dev(
         others = np.sort(generator(seed, 0).choice(others, DISTRACTORS, replace=False))
     documents = np.concatenate([np.array(list(rests), dtype=np.int64), others])
     passages = [rests[n] if n in rests else corpus.bodies[n][:longest] for n in documents.tolist()]
-    return DevSet("pseudo queries", queries, grades, documents, passages)
+    return DevSet("pseudo queries", queries, grades, documents, passages, words=WordScores(passages))
+
+
+def asked_aside(aside: Sequence[int]) -> list[int]:
+    """Name the passages set aside that questions are wanted for."""
+    return mixed(aside)[:PSEUDO_QUERIES]
+
+
+def mixed(aside: Sequence[int], seed: int = 0) -> list[int]:
+    """Say in which order the passages set aside are looked at."""
+    order: list[int] = generator(seed, 1).permutation(np.asarray(aside, dtype=np.int64)).tolist()
+    return order
 
 
 def left_of(body: Ids, queries: Sequence[PseudoQuery]) -> Ids:
@@ -154,7 +171,12 @@ def evaluate(encoder: TrainableEncoder, dev: DevSet, progress: Progress = SILENT
     progress.finish()
     if dev.start_rows is None:
         dev.start_rows = rows
-    return measured(encoder, dev, dev.documents, rows)
+    queries = encoder.encode(dev.queries, query=True)
+    found = measure_rankings("dense", rankings(queries, rows, dev.documents), dev.grades)
+    if dev.words is None:
+        return found
+    fused = measure_rankings("fused", fused_rankings(queries, rows, dev.documents, dev.queries, dev.words), dev.grades)
+    return Measured({**found.means, FUSED: fused.means[MEASURE]}, {**found.queries, FUSED: fused.queries[MEASURE]})
 
 
 def pooled(dev: DevSet, encoder: TrainableEncoder) -> DevSet:
@@ -174,14 +196,24 @@ def pooled(dev: DevSet, encoder: TrainableEncoder) -> DevSet:
     )
 
 
-def measured(encoder: TrainableEncoder, dev: DevSet, documents: np.ndarray, rows: np.ndarray) -> Measured:
-    """Rank ``documents`` [n] by their vectors [n, D] for every query and measure."""
-    queries = encoder.encode(dev.queries, query=True)
-    ranked = [
+def rankings(queries: np.ndarray, rows: np.ndarray, documents: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rank ``documents`` [n] by their vectors [n, D] for each query vector: ids and cosines, best first."""
+    return [
         (documents[first], rows[first] @ queries[number])
         for number, first in enumerate(best_rows(queries, rows, DEPTH_KEPT))
     ]
-    return measure_rankings("dense", ranked, dev.grades)
+
+
+def fused_rankings(
+    queries: np.ndarray, rows: np.ndarray, documents: np.ndarray, texts: Sequence[Ids], words: WordScores
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rank as ``rankings`` does, by cosines in standard deviations plus what the queries' words tell (``standard``)."""
+    found = []
+    for vector, ids in zip(queries, texts, strict=True):
+        cosines = (rows @ vector).astype(np.float64)
+        scores = (cosines - cosines.mean()) / (cosines.std() or 1) + LEXICAL_SPAN * words.shares(ids)
+        found.append(best(documents, scores, DEPTH_KEPT))
+    return found
 
 
 def measure_rankings(

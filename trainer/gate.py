@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.significance import compare
+from trainer.evaluate import MEASURE
 
-MEASURE = "nDCG@10"
 TOLERANCE = 0.005
 CHANCE = 0.05
 
@@ -32,13 +32,25 @@ def judge(before: Mapping[str, float], after: Mapping[str, float], tolerance: fl
     return Verdict(True, sentence)
 
 
-def judge_gain(before: Mapping[str, float], after: Mapping[str, float]) -> Verdict:
-    """Compare each held-out pseudo query's nDCG@10 before and after: only a gain beyond chance is one."""
-    found = compare(after, before)
+def judge_gain(*measures: tuple[Mapping[str, float], Mapping[str, float]]) -> Verdict:
+    """Compare each held-out pseudo query's nDCG@10 before and after: by meaning, and fused with its words.
+
+    Their mean must gain beyond chance, and neither may fall by more than the tolerance.
+    """
+    both = [(mean(before), mean(after)) for before, after in measures]
+    found = compare(
+        *(
+            {query: sum(one[query] for one in side) / len(side) for query in side[0]}
+            for side in ([after for _, after in measures], [before for before, _ in measures])
+        )
+    )
+    figures = ", with words ".join(f"{start:.4f} → {end:.4f}" for start, end in both)
     sentence = (
-        f"{MEASURE} on held-out pseudo queries {mean(before):.4f} → {mean(after):.4f} "
+        f"{MEASURE} on held-out pseudo queries {figures} "
         f"({found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p {found.p:.4f})"
     )
+    if any(not end - start >= -TOLERANCE for start, end in both):
+        return Verdict(False, f"{sentence}: worse than the starting model, which stays the better choice")
     if found.difference > 0 and found.p < CHANCE:
         return Verdict(True, sentence)
     return Verdict(False, f"{sentence}: no gain beyond chance, so the starting model stays")

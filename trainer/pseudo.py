@@ -1,13 +1,14 @@
 """Pseudo queries: what a person might have asked, taken from the text itself, and what it then must find.
 
 No labels and no generator: a title or heading asks for its body, an opening sentence for the rest, any sentence for
-the text it was taken out of, a passage's most telling words for the passage. Knows nothing of engines and losses.
+the text it was taken out of, a passage's most telling words for the passage. Questions that a language model asked
+(``generated.py``) are handed over. Knows nothing of engines and losses.
 Source: title and body, Wang et al., arXiv:2212.03533 (E5); the sentence, Lee et al., arXiv:1906.00300 (ICT).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,14 +22,15 @@ from trainer.views.cloze import sentences
 SHORTEST, LONGEST = 5, 64  # tokens of a query
 LEFT = 16  # tokens of a passage that must be left when the query is taken out
 TERMS = (3, 8)  # words of a keyword query
-KINDS = ("title", "sentence", "terms", "opening")
+KINDS = ("title", "sentence", "terms", "opening", "generated")
+DRAWS = 4  # the generators of draws follow those of the first kinds; a kind more must not change what others draw
 
 
 @dataclass(frozen=True, slots=True)
 class PseudoQuery:
     """Token ids that ask for one passage, number ``passage`` of a corpus.
 
-    ``kind``: "title", "opening", "sentence" or "terms". The passage's body without tokens [start, end) is what must be
+    ``kind`` is one of KINDS. The passage's body without tokens [start, end) is what must be
     found; a title's passage is found without the title.
     """
 
@@ -62,6 +64,7 @@ class PseudoQueries:
         self.enders = enders
         self.continues = continues
         self.seed = seed
+        self.generated: dict[int, Ids] = {}  # passage → a question about it, where somebody has asked one
         self.frequency = np.zeros(len(continues), dtype=np.int64)  # passages that hold a token
         for number in range(len(corpus)):
             self.frequency[np.unique(corpus.bodies[number])] += 1
@@ -76,6 +79,8 @@ class PseudoQueries:
                 return self.opening(passage)
             case "sentence":
                 return self.sentence(passage, chance)
+            case "generated":
+                return self.asked(passage)
         return self.terms(passage, chance)
 
     def title(self, passage: int) -> PseudoQuery | None:
@@ -129,22 +134,32 @@ class PseudoQueries:
         places = sorted(list(first.values())[at] for at in chosen)
         return PseudoQuery(passage, "terms", np.concatenate([body[start:end] for start, end in places]))
 
+    def asked(self, passage: int) -> PseudoQuery | None:
+        """Ask the question that somebody asked about the passage."""
+        ids = self.generated.get(passage)
+        if ids is None or not len(ids) or len(self.corpus.bodies[passage]) < LEFT:
+            return None
+        return PseudoQuery(passage, "generated", ids[:LONGEST])
+
     def words(self, body: Ids) -> list[tuple[int, int]]:
         """Split tokens into words: [start, end) of each."""
         begins = np.flatnonzero(~self.continues[body])
         bounds = [*begins.tolist(), len(body)]
         return list(pairwise(bounds))
 
-    def draw(self, passages: Sequence[int], count: int, shares: dict[str, float]) -> list[PseudoQuery]:
-        """Make about ``count`` queries of these passages, the kinds in their shares, every passage as often as another.
+    def order(self, passages: Sequence[int], kind: str) -> list[int]:
+        """Say in which order passages are asked for by queries of a kind."""
+        mixed = generator(self.seed, DRAWS + KINDS.index(kind)).permutation(len(passages))
+        return [int(passages[at]) for at in mixed]
+
+    def draw(self, passages: Sequence[int], counts: Mapping[str, int]) -> list[PseudoQuery]:
+        """Make so many queries of each kind of these passages, every passage as often as another.
 
         Where passages have too little of a kind, fewer are made.
         """
         found: list[PseudoQuery] = []
-        for kind, share in shares.items():
-            order = generator(self.seed, len(KINDS) + KINDS.index(kind)).permutation(len(passages))
-            made = (self.of(int(passages[at]), kind) for at in order)
-            wanted = round(share * count)
+        for kind, wanted in counts.items():
+            made = (self.of(passage, kind) for passage in self.order(passages, kind))
             for query in made:
                 if wanted <= 0:
                     break

@@ -15,7 +15,7 @@ from trainer.corpus import Corpus
 from trainer.pseudo import KINDS, PseudoQuery
 from trainer.randomness import generator, permutation
 from trainer.settings import rates, within
-from trainer.teacher import Taught
+from trainer.teacher import DEPTH, Taught
 from trainer.words import WordScores
 
 
@@ -30,9 +30,12 @@ class Pseudo:
     ``cluster``: so many queries that the teacher confuses stand in a batch together, each the others' hard negative; 1
     mixes at random. ``margin``: a passage that the teacher scores less than so many standard deviations below the
     answer is no negative; it may be another answer. ``longest``: tokens of a passage in training. ``found``: keep a
-    query only where the teacher finds its passage among the first so many (consistency). ``words``: how many standard
-    deviations of the cosine the best possible BM25 score counts beside it in a training score (the engine's fusion
-    counts 4): what the words tell already is then not learnt. Source: CLEAR, Gao et al., arXiv:2004.13969.
+    query only where the teacher finds its passage among the first so many (consistency). ``generated`` needs a
+    language model that asks (``--generator``). ``judged``: how many of what the hybrid ranking finds a cross-encoder
+    reads, where one is the teacher (``--teacher``); its scores are logits, and ``margin`` then counts these.
+    ``words``: how many standard deviations of the cosine the best possible BM25 score counts beside it in a training
+    score (the engine's fusion counts 4): what the words tell already is then not learnt. Source: CLEAR, Gao et al.,
+    arXiv:2004.13969.
     """
 
     queries: int = 6000
@@ -40,12 +43,14 @@ class Pseudo:
     sentence: float = 0.0
     terms: float = 0.0
     opening: float = 0.0
+    generated: float = 0.0
     fewest: int = 100
     longest: int = 200
     found: int = 20
     cluster: int = 8
     margin: float = 3.0
     words: float = 0.0
+    judged: int = 20
 
     def __post_init__(self) -> None:
         kinds = self.kinds()
@@ -54,6 +59,7 @@ class Pseudo:
         within("queries", self.queries, 1, whole=True)
         within("longest", self.longest, 16, whole=True)
         within("found", self.found, 1, whole=True)
+        within("judged", self.judged, 2, DEPTH, whole=True)
         within("cluster", self.cluster, 1, whole=True)
         within("margin", self.margin, 0)
         within("words", self.words, 0)
@@ -64,11 +70,11 @@ class Pseudo:
         """Give each kind's part as it was set."""
         return {kind: getattr(self, kind) for kind in KINDS}
 
-    def shares(self) -> dict[str, float]:
-        """Give each kind its share of the queries."""
+    def wanted(self) -> dict[str, int]:
+        """Say how many queries of each kind are made, 0 of some."""
         kinds = self.kinds()
         total = sum(kinds.values())
-        return {kind: part / total for kind, part in kinds.items()}
+        return {kind: round(part / total * self.queries) for kind, part in kinds.items()}
 
 
 class PseudoExamples:
@@ -135,16 +141,15 @@ class PseudoExamples:
                     taken.append(number)
         return taken
 
-    def keep_found(self, taught: Taught) -> int:
-        """Drop the queries whose passage the teacher does not find soon enough; return how many went."""
+    def keep_found(self, taught: Taught) -> list[int]:
+        """Drop the queries whose passage the teacher does not find soon enough; return the places of those kept."""
         ranks = [taught.rank(at, query.passage) for at, query in enumerate(self.queries)]
         kept = [at for at, rank in enumerate(ranks) if rank <= self.settings.found]
-        dropped = len(self.queries) - len(kept)
         if not kept:
             raise UsageError("the engine finds none of the pseudo queries' passages: there is nothing to learn from")
         self.queries = [self.queries[at] for at in kept]
         self.taught = Taught(taught.passages[kept], taught.scores[kept])
-        return dropped
+        return kept
 
     def with_teacher(self, batch: Batch, numbers: Sequence[int]) -> Batch:
         """Let the teacher score every passage of the batch for every query.

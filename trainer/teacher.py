@@ -1,8 +1,11 @@
-"""The engine's own hybrid ranking as a teacher: what it gives a query's best passages. Knows nothing of steps."""
+"""What a teacher gives a query's best passages: the engine's own hybrid ranking, or a cross-encoder that reads it.
+
+Knows nothing of steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +21,10 @@ DEPTH = 200  # passages a query that the teacher tells apart; all further ones c
 
 @dataclass(frozen=True)
 class Taught:
-    """The teacher's scores of n queries: ``passages`` int32 [n, DEPTH], ascending, and ``scores`` float32 [n, DEPTH].
+    """The teacher's scores of n queries: ``passages`` int32 [n, d], ascending, and ``scores`` float32 [n, d].
 
     A query that finds fewer passages is filled up with -1, scored like its last. Scores are standard deviations of the
-    fused ranking.
+    fused ranking, or the logits of a cross-encoder.
     """
 
     passages: np.ndarray
@@ -39,9 +42,15 @@ class Taught:
         return found
 
     def rank(self, query: int, passage: int) -> int:
-        """Tell at which rank, from 1, a query finds a passage; DEPTH + 1 where it does not."""
+        """Tell at which rank, from 1, a query finds a passage; one behind the last where it does not."""
         found = np.flatnonzero(self.passages[query] == passage)
-        return int((self.scores[query] > self.scores[query][found[0]]).sum()) + 1 if len(found) else DEPTH + 1
+        depth = self.passages.shape[1]
+        return int((self.scores[query] > self.scores[query][found[0]]).sum()) + 1 if len(found) else depth + 1
+
+    def first(self, count: int) -> Taught:
+        """Keep each query's ``count`` best."""
+        kept = np.sort(np.argsort(-self.scores, axis=1, kind="stable")[:, :count], axis=1)
+        return Taught(np.take_along_axis(self.passages, kept, axis=1), np.take_along_axis(self.scores, kept, axis=1))
 
 
 def teach(searcher: Searcher, queries: Sequence[str], numbers: dict[int, int], progress: Progress = SILENT) -> Taught:
@@ -50,7 +59,8 @@ def teach(searcher: Searcher, queries: Sequence[str], numbers: dict[int, int], p
     scores = np.zeros((len(queries), DEPTH), dtype=np.float32)
     progress.start("ask the teacher", len(queries), "queries")
     for row, text in enumerate(queries):
-        found = searcher.rank_passages(text, DEPTH)
+        # what merely resembles the answer must not gain by that: it is what the encoder is to tell from it
+        found = searcher.rank_passages(text, DEPTH, fusion="feedback")
         ranked = zip(found.passages.tolist(), found.scores.tolist(), strict=True)
         pairs = [(numbers[passage], score) for passage, score in ranked if passage in numbers]
         if pairs:
@@ -60,3 +70,18 @@ def teach(searcher: Searcher, queries: Sequence[str], numbers: dict[int, int], p
         progress.advance()
     progress.finish()
     return Taught(passages, scores)
+
+
+def read_by(read: Callable[[int, Sequence[int]], np.ndarray], taught: Taught, progress: Progress = SILENT) -> Taught:
+    """Let ``read`` (a query's number, passages → float32 scores) score again what each query found."""
+    scores = np.zeros_like(taught.scores)
+    progress.start("the teacher reads", len(taught), "queries")
+    for row in range(len(taught)):
+        found = taught.passages[row] >= 0
+        if found.any():
+            given = read(row, taught.passages[row][found].tolist())
+            scores[row] = given.min()
+            scores[row, found] = given
+        progress.advance()
+    progress.finish()
+    return Taught(taught.passages, scores)

@@ -15,17 +15,17 @@ from benchmarks.beir import open_dataset
 from benchmarks.bench import bench
 from benchmarks.cli import bench as command
 from benchmarks.contest import System
+from benchmarks.endpoint import Endpoint
 from benchmarks.page import page
-from benchmarks.paraphrase import Endpoint
 from benchmarks.perturb import WAYS
 from benchmarks.positions import FILLERS, PLACES
 from benchmarks.report import as_text, to_json
 from benchmarks.robustness import Robust, composites, drawn_queries
 from indexer.errors import UsageError
 from tests.conftest import LIBRARY
+from tests.endpoint import serving
 
 from .conftest import HEADER, jsonl
-from .test_paraphrase import serving
 
 SAMPLE = 5
 

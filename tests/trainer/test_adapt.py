@@ -9,14 +9,16 @@ import pytest
 
 import searchengine
 from indexer.documents import searchable
-from indexer.encoders import load_encoder
+from indexer.encoders import load_cross_encoder, load_encoder
 from indexer.errors import UsageError
 from indexer.format import ENCODER, FUSION
 from indexer.snapshot import Snapshot
 from indexer.writer import Writer
 from searchengine import Document
+from trainer import unlabelled
 from trainer.adapt import adapt
 from trainer.gate import Verdict
+from trainer.taught import PseudoExamples
 
 FEW = ("view.queries=60", "view.opening=1.0", "view.fewest=1")
 SMALL = ("run.steps=2", "run.batch=8", "view.longest=48", "run.learning_rate=5e-4", *FEW)
@@ -35,7 +37,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, library_index) -> tuple[Pa
     with Writer(place / "index") as writer:
         writer.store_setting(FUSION, {"span": 2.0, "feedback": 1.0})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.judge_gain", lambda before, after: Verdict(True, "kept for the test"))
+        patch.setattr("trainer.training.judge_gain", lambda *_: Verdict(True, "kept for the test"))
         report = adapt(place / "model", index=place / "index", changes=SMALL, device="cpu")
     assert report.switched is not None
     assert report.training.evaluated == "pseudo queries"
@@ -105,3 +107,48 @@ def test_it_needs_either_an_index_or_data(tmp_path):
         adapt(tmp_path / "model", data=[tmp_path], recipe="contriever")
     with pytest.raises(UsageError, match="queue, whose keys have no words"):
         adapt(tmp_path / "model", data=[tmp_path], changes=("view.words=1", "negatives.kind=queue"))
+
+
+def test_a_cross_encoder_reads_what_is_found_and_its_scores_are_what_is_learnt(
+    library, small_cross_encoder, tmp_path, monkeypatch
+):
+    searchengine.index(library).close()
+    scorer = load_cross_encoder(small_cross_encoder)
+    read: list[tuple[str, list[str]]] = []
+    learnt: list[PseudoExamples] = []
+
+    class Recorder:
+        def scores(self, query: str, passages: list[str]) -> np.ndarray:
+            read.append((query, passages))
+            return scorer.scores(query, passages)
+
+    class Kept(PseudoExamples):
+        def __init__(self, *given) -> None:
+            super().__init__(*given)
+            learnt.append(self)
+
+    monkeypatch.setattr(unlabelled, "load_cross_encoder", lambda *_, **__: Recorder())
+    monkeypatch.setattr(unlabelled, "PseudoExamples", Kept)
+    report = adapt(
+        tmp_path / "model",
+        index=library / ".searchengine",
+        changes=(*SMALL, "view.judged=5", "view.found=1000"),
+        teacher=str(small_cross_encoder),
+        switch=False,
+        device="cpu",
+    )
+    assert report.training.steps == 2
+    (examples,) = learnt
+    assert len(read) == len(examples) > 10
+    assert {query.kind for query in examples.queries} == {"title", "opening"}
+    for at, (query, passages) in enumerate(read):
+        assert 1 <= len(passages) <= 5
+        given = scorer.scores(query, passages)
+        batch_scores = examples.taught.of(at, examples.taught.passages[at])
+        assert sorted(batch_scores) == pytest.approx(sorted(given), abs=1e-4)
+        if examples.queries[at].kind == "opening":  # what asks has been taken out of what it must find
+            assert not any(letters(text).startswith(letters(query)) for text in passages)
+
+
+def letters(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())

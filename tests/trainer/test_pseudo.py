@@ -13,18 +13,21 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from indexer.errors import UsageError
-from trainer.batch import collate
+from searchengine.fusion import standard
+from searchengine.hits import Pool
+from trainer.batch import Contrast, collate
 from trainer.corpus import Corpus
 from trainer.encoder import Frame
-from trainer.evaluate import pseudo_query_dev
+from trainer.evaluate import fused_rankings, pseudo_query_dev
 from trainer.gate import judge_also, judge_gain
-from trainer.material import aside_share
 from trainer.negatives.inbatch import InBatch
+from trainer.objectives.infonce import InfoNCE, info_nce
 from trainer.objectives.similarity import scores
 from trainer.pseudo import KINDS, LEFT, LONGEST, SHORTEST, PseudoQueries
 from trainer.taught import Pseudo, PseudoExamples
 from trainer.teacher import DEPTH, Taught
 from trainer.tokens import TokenStore
+from trainer.unlabelled import aside_share
 from trainer.words import WordScores
 
 VOCABULARY = 40
@@ -200,6 +203,38 @@ def test_words_score_by_bm25_as_a_share_of_what_could_be(bodies, query):
     assert found == pytest.approx([score / root for score in every])
 
 
+@given(st.floats(0, 1), st.integers(0, 20))
+def test_a_share_of_the_loss_has_words_beside_the_cosines(share: float, seed: int):
+    rows = torch.nn.functional.normalize(torch.randn(7, 5, generator=torch.Generator().manual_seed(seed)), dim=1)
+    beside = torch.rand(3, 4, generator=torch.Generator().manual_seed(seed))
+    excluded = torch.zeros(3, 4, dtype=torch.bool)
+    contrast = Contrast(rows[:3], rows[3:], torch.arange(3), excluded, beside_BP=beside)
+    alone = InfoNCE(0.1)(replace(contrast, beside_BP=None))
+    both = info_nce(rows[:3] @ rows[3:].T + beside, torch.arange(3), excluded, 0.1)
+    assert float(InfoNCE(0.1, beside=share)(contrast)) == pytest.approx(
+        float(share * both + (1 - share) * alone), rel=1e-5
+    )
+
+
+@given(st.integers(0, 50), st.integers(2, 12))
+def test_pseudo_queries_are_also_ranked_as_the_engine_fuses(seed: int, count: int):
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(count + 1, 6)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    passages = [generator.integers(2, 9, size=generator.integers(1, 8)).astype(np.int32) for _ in range(count)]
+    query = generator.integers(2, 12, size=3).astype(np.int32)
+    words = WordScores(passages)
+    documents = np.sort(generator.permutation(100)[:count])
+    ((found, scores),) = fused_rankings(rows[-1:], rows[:-1], documents, [query], words)
+    cosines = rows[:-1] @ rows[-1]
+    shares = words.shares(query)
+    full = 1 / float(shares.max()) if shares.any() else 0.0  # best × full is then 1: the shares as they are
+    pool = Pool(documents, cosines, shares.astype(np.float32), full)
+    expected = standard(pool, float(cosines.mean(dtype=np.float64)), float(cosines.std(dtype=np.float64)))
+    assert scores == pytest.approx(expected.score_of(found), abs=1e-3)
+    assert (np.diff(scores) <= 1e-6).all()
+
+
 def test_a_query_that_does_not_find_its_passage_is_dropped():
     examples = examples_of([{0: 1.0, 1: 2.0, 2: 3.0}, {1: 9.0}], owners=[0, 1, 2], found=2)
     assert [query.passage for query in examples.queries] == [1]
@@ -212,12 +247,28 @@ def test_only_a_gain_beyond_chance_passes_the_gate_without_labels():
     before = {str(number): 0.5 for number in range(40)}
     better = {key: 0.5 + (0.2 if int(key) % 4 else -0.05) for key in before}
     noise = {key: 0.5 + (0.2 if int(key) % 2 else -0.19) for key in before}
-    assert judge_gain(before, better).kept
-    assert not judge_gain(before, noise).kept
-    assert not judge_gain(before, before).kept
+    assert judge_gain((before, better)).kept
+    assert not judge_gain((before, noise)).kept
+    assert not judge_gain((before, before)).kept
     worse = dict.fromkeys(before, 0.4)
-    assert not judge_also(judge_gain(before, better), before, worse).kept
-    assert judge_also(judge_gain(before, better), worse, before).kept
+    gained = judge_gain((before, better))
+    assert not judge_also(gained, before, worse).kept
+    assert judge_also(gained, worse, before).kept
+
+
+def test_by_meaning_and_with_words_together_must_gain_and_neither_may_lose():
+    before = {str(number): 0.5 for number in range(40)}
+    better = dict.fromkeys(before, 0.6)
+    little_less, less = dict.fromkeys(before, 0.497), dict.fromkeys(before, 0.49)
+    assert judge_gain((before, better), (before, little_less)).kept
+    assert judge_gain((before, little_less), (before, better)).kept
+    refused = judge_gain((before, better), (before, less))
+    assert not refused.kept
+    assert "with words 0.5000 → 0.4900" in refused.reason
+    assert not judge_gain((before, less), (before, better)).kept
+    # half of the gain of one alone may be chance
+    noisy = {key: 0.5 + (0.16 if int(key) % 2 else -0.13) for key in before}
+    assert not judge_gain((before, noisy), (before, before)).kept
 
 
 @given(st.integers(1, 5), st.integers(0, 3), st.integers(0, 3))

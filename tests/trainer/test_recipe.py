@@ -20,7 +20,7 @@ def test_every_shipped_recipe_names_members_that_exist(name):
     assert recipe.description
     assert recipe.source
     if recipe.view.kind == "pseudo":
-        assert sum(pseudo_settings(recipe).shares().values()) == pytest.approx(1)
+        assert sum(pseudo_settings(recipe).wanted().values()) > 0
     elif not recipe.labelled:
         build(choose(VIEWS, recipe.view, "view", name), recipe.view.settings, "view", name)
     kind, settings = choose(NEGATIVES, recipe.negatives, "negatives", name)

@@ -19,8 +19,10 @@ from indexer.errors import StorageError, UsageError
 from tests.conftest import LIBRARY
 from trainer import checkpoint
 from trainer.gate import judge
+from trainer.output import TrainingReport
 from trainer.recipe import load_recipe, names
-from trainer.train import Training, TrainingReport, train
+from trainer.train import train
+from trainer.training import Training
 
 SMALL = ("run.batch=8", "run.longest=48", "run.learning_rate=5e-5")
 CHANGES = ("run.steps=6", "run.warmup=0.0", "run.dropout=0.0", "objective.temperature=0.3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ class InfoNCE(nn.Module):  # type: ignore[misc]  # mypy follows no import into t
     passage to anchor. ``dual`` is the share, 0 to 1, of the loss of the target as the anchor against the queue.
     ``queue_share`` is what a queued key counts in a denominator, a passage of the batch counting 1; 0 leaves the queue
     out. ``hardest`` is the share of the queue kept for an anchor, its most similar keys; before that, keys more similar
-    than ``ceiling`` times the positive are dropped as likely false negatives (1 drops none).
+    than ``ceiling`` times the positive are dropped as likely false negatives (1 drops none). ``beside`` is the share of
+    the loss that takes what stands beside the cosines into the scores; the rest asks for the passage by cosines alone.
     Raises UsageError for a setting out of its range.
     Source: van den Oord et al., arXiv:1807.03748; the queue, He et al., arXiv:1911.05722; ``dual`` and ``hardest``,
     Hoang et al., arXiv:2501.16360; ``ceiling``, de Souza P. Moreira et al., arXiv:2407.15831, of mined negatives.
@@ -38,14 +40,15 @@ class InfoNCE(nn.Module):  # type: ignore[misc]  # mypy follows no import into t
         dual: float = 0.0,
         hardest: float = 1.0,
         ceiling: float = 1.0,
+        beside: float = 1.0,
     ) -> None:
         super().__init__()
         if learned:
             within("temperature", temperature, TEMPERATURE_MIN, TEMPERATURE_MAX)
         within("temperature", temperature, 1e-4)
-        rates(queue_share=queue_share, dual=dual, hardest=hardest, ceiling=ceiling)
+        rates(queue_share=queue_share, dual=dual, hardest=hardest, ceiling=ceiling, beside=beside)
         self.symmetric, self.queue_share, self.dual = symmetric, queue_share, dual
-        self.hardest, self.ceiling = hardest, ceiling
+        self.hardest, self.ceiling, self.beside = hardest, ceiling, beside
         logarithm = torch.tensor(math.log(temperature))
         self.log_temperature = nn.Parameter(logarithm) if learned else None
         self._temperature = temperature
@@ -61,6 +64,13 @@ class InfoNCE(nn.Module):  # type: ignore[misc]  # mypy follows no import into t
 
     def forward(self, contrast: Contrast) -> Tensor:
         """Compute the mean loss of a contrast."""
+        if contrast.beside_BP is None or self.beside == 1:
+            return self.loss(contrast)
+        alone = self.loss(replace(contrast, beside_BP=None))
+        return alone if self.beside == 0 else self.beside * self.loss(contrast) + (1 - self.beside) * alone
+
+    def loss(self, contrast: Contrast) -> Tensor:
+        """Compute the mean loss by one kind of score."""
         temperature = self.temperature
         similarity_BP = scores(contrast)
         target_B, excluded_BP = contrast.target_B, contrast.excluded_BP

@@ -17,24 +17,8 @@ from indexer.progress import Silent
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CrossEncoder of two of the default encoder's layers, with mean pooling and a scoring layer."""
-    from sentence_transformers import CrossEncoder
-    from sentence_transformers.base.modules import Dense, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    from indexer.encoders.pretrained import default_folder
-
-    torch.manual_seed(0)
-    transformer = Transformer(str(default_folder()))
-    bert = transformer.auto_model
-    bert.encoder.layer = bert.encoder.layer[:2]
-    bert.config.num_hidden_layers = 2
-    names = {"module_input_name": "sentence_embedding", "module_output_name": "scores"}
-    scoring = Dense(384, 1, activation_function=torch.nn.Identity(), **names)
-    place = tmp_path_factory.mktemp("cross") / "tiny"
-    CrossEncoder(modules=[transformer, Pooling(384, "mean"), scoring], device="cpu").save_pretrained(str(place))
-    return place
+def folder(small_cross_encoder: Path) -> Path:
+    return small_cross_encoder
 
 
 @pytest.fixture(scope="module")
