@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from searchengine.rerank import Reranker
 
 MODES = ("bm25", "dense", "hybrid")
+ALL_MODES = (*MODES, "rm3")
 RERANKED = "+rerank"  # behind a mode's name
 FUSION = "neighbours"  # the engine's default, named so that the report can tell it
 TIMED_QUERIES = 1000  # at most, spread evenly: enough for a 95th percentile
@@ -158,11 +159,11 @@ def asked(mode: str, again: Again | None) -> dict[str, Any]:
 def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
     """Return the modes, each once. Raises UsageError for none or an unknown one, with the nearest name."""
     if not modes:
-        raise UsageError(f"no mode given (choose from {', '.join(MODES)})")
+        raise UsageError(f"no mode given (choose from {', '.join(ALL_MODES)})")
     for mode in modes:
-        if mode not in MODES:
-            near = get_close_matches(mode, MODES, 1)
-            advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(MODES)}"
+        if mode not in ALL_MODES:
+            near = get_close_matches(mode, ALL_MODES, 1)
+            advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(ALL_MODES)}"
             raise UsageError(f"unknown mode {mode!r} ({advice})")
     return tuple(dict.fromkeys(modes))
 

@@ -17,7 +17,9 @@ from searchengine.commands.options import rerank_depth_option, rerank_option, re
 @click.command()
 @click.argument("folders", metavar="BEIR_DIRS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Which qrels: qrels/SPLIT.tsv.")
-@click.option("--modes", default="bm25,dense,hybrid", show_default=True, help="Which retrievers, separated by commas.")
+@click.option(
+    "--modes", default="bm25,dense,hybrid", show_default=True, help="Which of bm25, rm3, dense, hybrid; by commas."
+)
 @click.option("--model", help="Encoder: a name or a folder.  [default: the index's, else the built-in one]")
 @click.option("--models", help="Compare several encoders, separated by commas; 'default' is the built-in one.")
 @click.option("--baseline", metavar="MODEL:MODE", help="What --models are compared with.  [default: the first's dense]")

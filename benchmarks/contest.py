@@ -26,9 +26,9 @@ from benchmarks.report import (
 )
 from benchmarks.significance import compare, holm
 from indexer.errors import UsageError
+from searchengine.engine import LEXICAL
 
 BUILT_IN = "default"
-LEXICAL = "bm25"
 
 
 class System(NamedTuple):
@@ -71,16 +71,15 @@ def check_models(models: Iterable[str]) -> None:
 
 
 def systems_of(labels: Iterable[str], modes: Sequence[str]) -> list[System]:
-    """List what is compared: BM25 once, then each model in each other mode.
+    """List what is compared: what asks no model once, then each model in each other mode.
 
-    Raises UsageError when BM25 is the only mode, as no model would take part.
+    Raises UsageError where no mode asks a model.
     """
-    lexical = [System("", LEXICAL)] if LEXICAL in modes else []
-    others = [System(label, mode) for label in labels for mode in modes if mode != LEXICAL]
+    lexical = [System("", mode) for mode in modes if mode in LEXICAL]
+    others = [System(label, mode) for label in labels for mode in modes if mode not in LEXICAL]
     if not others:
-        raise UsageError(
-            f"{LEXICAL} asks no model, so that there is nothing to compare (add dense or hybrid to --modes)"
-        )
+        asked = " and ".join(map(str, lexical))
+        raise UsageError(f"{asked} asks no model, so that there is nothing to compare (add dense or hybrid to --modes)")
     return lexical + others
 
 

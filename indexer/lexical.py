@@ -16,7 +16,7 @@ import tempfile
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -186,12 +186,12 @@ class Postings:
         return passage_forms(text, self.languages)
 
     def search(
-        self, terms: Sequence[Term], count: int, allowed: np.ndarray | None = None
+        self, terms: Sequence[Term] | Mapping[Term, float], count: int, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rank passages by BM25 (k1 1.2, b 0.75): (passage ids int64 [k], scores float32 [k]).
 
-        Best first, ties by passage id. A term counts as often as it is repeated; terms past the first 256 different
-        ones are left out. ``allowed`` [m] holds the passage ids that may appear, ascending; None allows all.
+        Best first, ties by passage id. A term counts as often as it is repeated, or by its weight; terms past the first
+        256 different ones are left out. ``allowed`` [m] holds the passage ids that may appear, ascending; None: all.
         """
         query = self._query(terms)
         if query is None or count < 1 or (allowed is not None and not len(allowed)):
@@ -220,7 +220,7 @@ class Postings:
         ids = self._searcher.fast_field_values(_ID, [address for _, address in hits])
         return np.array(ids, dtype=np.int64), scores, len(hits) < limit
 
-    def _query(self, terms: Sequence[Term]) -> tantivy.Query | None:
+    def _query(self, terms: Sequence[Term] | Mapping[Term, float]) -> tantivy.Query | None:
         clauses = []
         for term, times in list(Counter(terms).items())[:MAX_TERMS]:
             common = self._idf(self._holding(term))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +21,7 @@ from indexer.held import hold
 from indexer.index import base_of
 from indexer.progress import SILENT, Progress
 from indexer.snapshot import Generation, Snapshot, StoredPassage, document_name, documents_of
-from searchengine import filters, query, retrieve
+from searchengine import expansion, filters, query, retrieve
 from searchengine.feedback import ask_again
 from searchengine.fusion import FUSIONS, LISTS, Weights, standard, trust, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from indexer.encoders import Encoder
     from indexer.lexical import Postings
 
-MODES = ("hybrid", "dense", "bm25")
+MODES = ("hybrid", "dense", "bm25", "rm3")
+LEXICAL = ("bm25", "rm3")  # these need no encoder
 DEPTH = 1000
 POOLED = 500  # of each list: where missing scores are computed, depth decides who takes part, and nobody's score
 MAX_K = 10_000
@@ -90,9 +91,10 @@ class Searcher:
     ) -> list[Hit]:
         """Find the ``k`` best hits for a question in plain words.
 
-        ``mode``: "hybrid", "dense" or "bm25"; ``where``: a filter such as "path:docs/** ext:pdf"; one passage a
-        document unless ``all_passages``; ``fusion``: "neighbours", "feedback" (the same without a passage's likes),
-        "standard" (the same in one pass), "convex" (min-max, 0.6 dense) or "rrf".
+        ``mode``: "hybrid", "dense", "bm25", or "rm3" (BM25 once more, with words of what it found); ``where``: a filter
+        such as "path:docs/** ext:pdf"; one passage a document unless ``all_passages``; ``fusion``: "neighbours",
+        "feedback" (the same without a passage's likes), "standard" (the same in one pass), "convex" (min-max, 0.6
+        dense) or "rrf".
         ``rerank``: read the ``rerank_depth`` best again, by "late" (late interaction of the index's own encoder) or a
         sentence-transformers CrossEncoder (folder, name, or what ``reranker`` gave); ``rerank_weight``: its share of
         the order, 0 to 1.
@@ -250,7 +252,7 @@ class Searcher:
     def _reading(self, mode: str) -> Iterator[Generation]:
         """Open the newest generation for one query, the vectors of a small index in memory where they are used here."""
         with self._lock, self._snapshot.reading() as generation:
-            if mode == "bm25" or self._nearest is not retrieve.nearest_here:
+            if mode in LEXICAL or self._nearest is not retrieve.nearest_here:
                 yield generation
                 return
             if self._held is None or self._held[0] is not generation:
@@ -288,8 +290,9 @@ class Searcher:
         depth = max(k, POOLED if pooled else DEPTH)
         every = pooled and retrieve.finds_every(generation)
         count = max(depth, retrieve.WHOLE) if every else depth
-        if mode == "bm25":
-            lexical = retrieve.lexical(generation, terms, count, allowed)
+        if mode in LEXICAL:
+            asked = terms if mode == "bm25" else self._expanded(generation, terms, allowed)
+            lexical = retrieve.lexical(generation, asked, count, allowed)
             return retrieve.NONE, lexical, lexical
         # The words are looked up while the encoder runs, or is loaded: neither holds the interpreter's lock.
         coming: Future[Candidates] | None = None
@@ -313,6 +316,16 @@ class Searcher:
             return (*pool.lists(), standard(pool, *sample.moments(vector), span=weights.span))
         fused = ask_again(pool, vectors, vector, sample.moments, weights)
         return (*pool.lists(), fused if fusion == "feedback" else lifted(fused, pool, vectors, sample.alike))
+
+    def _expanded(
+        self, generation: Generation, terms: list[Term], allowed: retrieve.Allowed | None
+    ) -> Mapping[Term, float]:
+        """Add words of the first passages that BM25 finds to a query."""
+        first = retrieve.lexical(generation, terms, expansion.READ, allowed)
+        stored = self._snapshot.passages(first.passages.tolist())
+        texts = [searchable(passage.title, passage.location.heading, passage.text) for passage in stored]
+        read = [] if generation.postings is None else [generation.postings.terms(text) for text in texts]
+        return expansion.rm3(terms, read, first.scores.tolist())
 
     def _weights(self, generation: Generation) -> Weights:
         """Read the fusion weights that an index carries, else the default ones."""
@@ -411,5 +424,5 @@ def _why_nothing(searched: int, where: str | None, mode: str) -> str:
     if not searched:
         return "nothing found: the index is empty"
     return f"nothing found in {searched} passages" + (
-        " (no passage has any of the words; try --mode hybrid)" if mode == "bm25" else ""
+        " (no passage has any of the words; try --mode hybrid)" if mode in LEXICAL else ""
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -46,8 +46,10 @@ def dense(
     return Candidates(*nearest(generation, vector, count, None if allowed is None else allowed.masks))
 
 
-def lexical(generation: Generation, terms: list[Term], count: int, allowed: Allowed | None) -> Candidates:
-    """Find the ``count`` best passages for analysed terms, by BM25."""
+def lexical(
+    generation: Generation, terms: Sequence[Term] | Mapping[Term, float], count: int, allowed: Allowed | None
+) -> Candidates:
+    """Find the ``count`` best passages for analysed terms, or for weighted ones, by BM25."""
     if generation.postings is None:
         return NONE
     passages = None if allowed is None else allowed.passages

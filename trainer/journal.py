@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -111,7 +112,7 @@ def geometry(contrast: Contrast) -> dict[str, float]:
     The last two are those of vectors: a model that reads pairs has none.
     """
     with torch.no_grad():
-        similarity_BP = scores(contrast)
+        similarity_BP = scores(replace(contrast, beside_BP=None))  # what stands beside cosines is not learnt
         positive_B = similarity_BP.gather(1, contrast.target_B[:, None])[:, 0]
         rows = torch.arange(len(positive_B), device=similarity_BP.device)
         counted = ~contrast.excluded_BP

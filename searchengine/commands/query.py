@@ -25,10 +25,10 @@ from searchengine.commands.options import (
 @click.option("-k", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="Hits to show.")
 @click.option(
     "--mode",
-    type=click.Choice(["hybrid", "dense", "bm25"]),
+    type=click.Choice(["hybrid", "dense", "bm25", "rm3"]),
     default="hybrid",
     show_default=True,
-    help="By meaning and words, by meaning, by words.",
+    help="By meaning and words, by meaning, by words, by words and those of what they find.",
 )
 @click.option("--where", help="Keep only matching documents, such as 'path:docs/** ext:pdf modified:>2024-01-01'.")
 @click.option("--all-passages", is_flag=True, help="Show every passage, not the best of each document.")

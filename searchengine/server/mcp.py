@@ -40,7 +40,8 @@ def server(searchers: Searchers) -> MCPServer[Any]:
         query: Annotated[str, Field(min_length=1, max_length=8192, description="What to look for, in plain words.")],
         k: Annotated[int, Field(ge=1, le=MAX_K, description="How many hits.")] = 8,
         mode: Annotated[
-            Literal["hybrid", "dense", "bm25"], Field(description="By meaning and words, by meaning, by words.")
+            Literal["hybrid", "dense", "bm25", "rm3"],
+            Field(description="By meaning and words, by meaning, by words, by words and those of what they find."),
         ] = "hybrid",
         where: Annotated[
             str | None,
