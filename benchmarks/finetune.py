@@ -7,7 +7,8 @@
 ``seeds``: one model a seed, then the test split, dense and hybrid, against the starting model: the mean over seeds of
 each query, a paired bootstrap over queries; and a collection that training never saw. ``negatives``: which negatives
 and which filter help, on held-out training queries alone. ``adapt``: each collection's documents alone, no judgement
-opened before the last measurement. Models that lie in --keep already are not trained again, interrupted runs go on.
+opened before the last measurement, which is of every split. Models that lie in --keep already are not trained again,
+interrupted runs go on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from benchmarks.report import Report
 from benchmarks.significance import compare
 
 MODES = ("dense", "hybrid")
+SPLITS = ("test", "dev", "train")
 SHORT = {"run.dev_share": "0.25", "run.epochs": "2", "run.longest": "128"}  # a quarter held out, for narrower intervals
 NEGATIVES: dict[str, tuple[str, dict[str, str]]] = {
     "in-batch alone": ("supervised", {"run.batch": "32", "run.learning_rate": "5e-5"}),
@@ -102,7 +104,9 @@ def adapt(data: Path, output: Path) -> None:
     told = json.loads(report.read_text())
     sys.stdout.write(f"\n{data.name}: {told['reason']}; {told['steps']} steps, {told['seconds'] / 60:.1f} minutes\n")
     if told["kept"]:
-        against_start(data, [output])
+        for split in SPLITS:  # all of them: no judgement of any split was learnt from
+            if (data / "qrels" / f"{split}.tsv").is_file():
+                against_start(data, [output], split)
 
 
 def reduced(data: Path, target: Path, documents: int) -> Path:
@@ -142,9 +146,9 @@ def ablate(data: Path, keep: Path, only: Sequence[int] | None) -> None:
         sys.stdout.flush()
 
 
-def against_start(data: Path, models: Sequence[Path]) -> None:
-    """Print the test split's figures: start, each model, their mean and its paired bootstrap."""
-    reports = [bench(data, modes=MODES)] + [bench(data, modes=MODES, model=str(model)) for model in models]
+def against_start(data: Path, models: Sequence[Path], split: str = "test") -> None:
+    """Print a split's figures: start, each model, their mean and its paired bootstrap."""
+    reports = [bench(data, split=split, modes=MODES, model=model) for model in (None, *map(str, models))]
     sys.stdout.write(f"\n{reports[0].dataset}, {reports[0].split}: {reports[0].queries} queries\n")
     for mode in MODES:
         for name, report in zip(["start", *(model.name for model in models)], reports, strict=True):

@@ -5,7 +5,7 @@ Without labels more is asked for: a gain on pseudo queries beyond chance, since 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.significance import compare
@@ -38,12 +38,8 @@ def judge_gain(*measures: tuple[Mapping[str, float], Mapping[str, float]]) -> Ve
     Their mean must gain beyond chance, and neither may fall by more than the tolerance.
     """
     both = [(mean(before), mean(after)) for before, after in measures]
-    found = compare(
-        *(
-            {query: sum(one[query] for one in side) / len(side) for query in side[0]}
-            for side in ([after for _, after in measures], [before for before, _ in measures])
-        )
-    )
+    started, ended = averaged([before for before, _ in measures]), averaged([after for _, after in measures])
+    found = compare(ended, started)
     figures = ", with words ".join(f"{start:.4f} → {end:.4f}" for start, end in both)
     sentence = (
         f"{MEASURE} on held-out pseudo queries {figures} "
@@ -62,6 +58,11 @@ def judge_also(first: Verdict, before: Mapping[str, float], after: Mapping[str, 
     if mean(after) > mean(before):
         return Verdict(True, sentence)
     return Verdict(False, f"{sentence}: no gain there, so the starting model stays")
+
+
+def averaged(sides: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average each query over several measures."""
+    return {query: sum(side[query] for side in sides) / len(sides) for query in sides[0]}
 
 
 def mean(values: Mapping[str, float]) -> float:

@@ -24,6 +24,7 @@ from trainer.output import TrainingReport, check_output, write_output
 from trainer.recipe import CROSS, Recipe
 from trainer.sources import kind_of, read_labels
 from trainer.training import Training
+from trainer.unlabelled import check_asked
 
 WORK = "training"
 CPU_TOKENS, GPU_TOKENS = 2048, 65_536  # padded tokens a block: what runs fastest without filling memory
@@ -55,6 +56,7 @@ def train(
     if distributed.rank() == 0:
         check_output(output, resume=resume)
     check(recipe)
+    check_asked(recipe, beside.asked, progress)
     labels = read_labels(data, recipe.run.dev_share) if recipe.labelled else None
     for path in data:
         kind_of(path)  # says what is missing before a folder is made

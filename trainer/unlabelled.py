@@ -11,6 +11,8 @@ import numpy as np
 import searchengine
 from benchmarks.endpoint import Endpoint
 from indexer.encoders import load_cross_encoder
+from indexer.encoders.cache import cache_root
+from indexer.encoders.model_folder import find
 from indexer.errors import UsageError
 from indexer.index import find_index
 from indexer.progress import Progress
@@ -44,6 +46,17 @@ class Asked:
 NOBODY = Asked()
 
 
+def check_asked(recipe: Recipe, asked: Asked, progress: Progress) -> None:
+    """Refuse, before anything is made, what nobody can be asked for. Raises UsageError, ModelError."""
+    pseudo = recipe.view.kind == "pseudo"
+    if not pseudo and asked != NOBODY:
+        raise UsageError(f"recipe {recipe.name}: only pseudo queries take a generator or a teacher")
+    if pseudo and pseudo_settings(recipe).generated and asked.generator is None:
+        raise UsageError("view.generated: name a language model that asks the questions (--generator URL)")
+    if asked.teacher is not None:
+        find(asked.teacher, cache_root(progress))
+
+
 def gather_passages(
     recipe: Recipe,
     index: Path,
@@ -57,8 +70,7 @@ def gather_passages(
     Whole documents are held out.
     """
     settings = pseudo_settings(recipe)
-    if settings.generated and asked.generator is None:
-        raise UsageError("view.generated: name a language model that asks the questions (--generator URL)")
+    generator, teacher = asked.generator, asked.teacher
     corpus = shared_corpus(lambda: passages_of_index(index), work, encoder.tokenizer, progress)
     names = [key.partition("#")[0] for key in corpus.keys]
     different = list(dict.fromkeys(names))
@@ -68,9 +80,9 @@ def gather_passages(
     learnt = [number for number, name in enumerate(names) if name not in aside_names]
     owners = np.unique(names, return_inverse=True)[1]
     maker = make_pseudo(corpus, owners, encoder, recipe.run.seed)
-    if settings.generated and asked.generator is not None:
+    if settings.generated and generator is not None:
         wanted = maker.order(learnt, "generated")[: settings.wanted()["generated"]] + asked_aside(aside)
-        found = distributed.from_first(lambda: generate(index, corpus, wanted, asked.generator, work, progress))
+        found = distributed.from_first(lambda: generate(index, corpus, wanted, generator, work, progress))
         maker.generated = {number: encoder.tokens_of(text) for number, text in found.items()}
     kinds = [kind for kind, count in settings.wanted().items() if count]
     dev = pseudo_query_dev(corpus, aside, maker, encoder, kinds)
@@ -84,10 +96,10 @@ def gather_passages(
 
     kept = examples.keep_found(distributed.from_first(ask))
     dropped = len(texts) - len(kept)
-    if asked.teacher is not None:
+    if teacher is not None:
         queries = [texts[at] for at in kept]
         examples.taught = distributed.from_first(
-            lambda: read_by_teacher(str(asked.teacher), index, examples, queries, encoder, progress)
+            lambda: read_by_teacher(teacher, index, examples, queries, encoder, progress)
         )
     if settings.words:
         examples.spread = spread_of(encoder, examples)
@@ -104,11 +116,9 @@ def texts_of(index: Path, corpus: Corpus, wanted: set[int]) -> dict[int, Text]:
 
 
 def generate(
-    index: Path, corpus: Corpus, wanted: Sequence[int], endpoint: Endpoint | None, work: Path, progress: Progress
+    index: Path, corpus: Corpus, wanted: Sequence[int], endpoint: Endpoint, work: Path, progress: Progress
 ) -> dict[int, str]:
     """Let a language model ask for each passage: number → question."""
-    if endpoint is None:
-        return {}
     texts = texts_of(index, corpus, set(wanted))
     passages = {number: f"{text.title}\n{text.body}".strip() for number, text in texts.items()}
     return ask_for(passages, endpoint, work, progress)

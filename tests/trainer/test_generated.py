@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import searchengine
 from benchmarks.endpoint import Endpoint
-from indexer.errors import DataError, UsageError
+from indexer.errors import DataError, ModelError, UsageError
 from searchengine import Document
 from tests.endpoint import Stub, serving
 from trainer.adapt import adapt
@@ -109,6 +109,9 @@ def test_adapt_learns_from_questions_and_is_judged_by_them(stub, pumps, tmp_path
     assert report.training.before["nDCG@10"] > 0
 
 
-def test_questions_without_anybody_who_asks_are_refused(pumps, tmp_path) -> None:
+def test_who_is_not_there_to_be_asked_is_said_before_anything_is_made(pumps, tmp_path) -> None:
     with pytest.raises(UsageError, match="--generator"):
         adapt(tmp_path / "model", index=pumps, changes=("view.generated=1",), device="cpu")
+    with pytest.raises(ModelError, match="no-such-model"):
+        adapt(tmp_path / "model", index=pumps, teacher=str(tmp_path / "no-such-model"), device="cpu")
+    assert not (tmp_path / "model").exists()
