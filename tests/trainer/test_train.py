@@ -26,9 +26,11 @@ from trainer.training import Training
 
 SMALL = ("run.batch=8", "run.longest=48", "run.learning_rate=5e-5")
 CHANGES = ("run.steps=6", "run.warmup=0.0", "run.dropout=0.0", "objective.temperature=0.3")
+PSEUDO = ("view.longest=48", "view.queries=60", "view.opening=1.0", "view.fewest=1")
 WINDOW = {
     "declutr": ("view.window=64", "view.length_min=8", "view.length_max=32"),
-    "adapt": ("view.longest=48", "view.queries=60", "view.opening=1.0", "view.fewest=1"),
+    "adapt": PSEUDO,
+    "adapt-taught": PSEUDO,
 }
 
 
