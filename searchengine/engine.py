@@ -315,7 +315,9 @@ class Searcher:
         if fusion == "standard":
             return (*pool.lists(), standard(pool, *sample.moments(vector), span=weights.span))
         fused = ask_again(pool, vectors, vector, sample.moments, weights)
-        return (*pool.lists(), fused if fusion == "feedback" else lifted(fused, pool, vectors, sample.alike))
+        if fusion == "neighbours":
+            fused = lifted(fused, pool, vectors, sample.alike, share=weights.neighbours)
+        return (*pool.lists(), fused)
 
     def _expanded(
         self, generation: Generation, terms: list[Term], allowed: retrieve.Allowed | None

@@ -15,6 +15,7 @@ from searchengine.hits import Candidates, Pool
 
 LEXICAL_SPAN = 4.0
 FEEDBACK = 1.0
+NEIGHBOURS = 0.75
 READABLE = 0.6  # of a query's letters: texts in Latin letters that the default encoder was not taught have more
 LEAST_TRUST = 0.1  # more than nothing, so that cosines rank what words tell nothing about
 
@@ -24,15 +25,18 @@ class Weights:
     """What the default fusion weighs by; an index may carry its own, learnt from judgements by ``tune``.
 
     ``span``: how many standard deviations of the cosine the best possible BM25 score counts, 0 to 64. ``feedback``: how
-    far a query moves towards what it found first, in shares of what the words found allow, 0 to 8.
+    far a query moves towards what it found first, in shares of what the words found allow, 0 to 8. ``neighbours``: how
+    far a passage is lifted towards those like it, 0 to 1; with 0 not at all.
     """
 
     span: float = LEXICAL_SPAN
     feedback: float = FEEDBACK
+    neighbours: float = NEIGHBOURS
 
     def __post_init__(self) -> None:
         """Raise ValueError for weights out of range, and for what is no number."""
-        for name, value, most in (("span", self.span, 64), ("feedback", self.feedback, 8)):
+        for name, most in (("span", 64), ("feedback", 8), ("neighbours", 1)):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
                 raise ValueError(f"the {name} must lie in [0, {most}], not {value!r:.40}")
 
@@ -54,7 +58,7 @@ def weights_of(settings: Mapping[str, Any]) -> Weights:
         return DEFAULT
     if not isinstance(stored, dict) or not {"span", "feedback"} <= stored.keys():
         raise ValueError(f"the fusion weights {stored!r:.60} lack a span or a feedback")
-    return Weights(stored["span"], stored["feedback"])
+    return Weights(stored["span"], stored["feedback"], stored.get("neighbours", NEIGHBOURS))
 
 
 def trust(readable: float) -> float:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from indexer.vectors import best
+from searchengine.fusion import NEIGHBOURS
 from searchengine.hits import Candidates, Pool
 
 READ = 100
 NEAREST = 3
-SHARE = 0.75
 
 
 def lifted(
-    found: Candidates, pool: Pool, vectors: np.ndarray, alike: float, *, nearest: int = NEAREST, share: float = SHARE
+    found: Candidates,
+    pool: Pool,
+    vectors: np.ndarray,
+    alike: float,
+    *,
+    nearest: int = NEAREST,
+    share: float = NEIGHBOURS,
 ) -> Candidates:
     """Lift each of the first READ passages found [u] towards those that resemble it and were found before it.
 
@@ -30,7 +36,7 @@ def lifted(
     rows = np.searchsorted(pool.passages, found.passages[:READ])
     count = len(rows)
     nearest = min(nearest, count - 1)
-    if nearest < 1 or not alike < 1:
+    if nearest < 1 or not alike < 1 or not share > 0:
         return found
     cosines = vectors[rows] @ vectors[rows].T
     own = np.arange(count) if pool.documents is None else pool.documents[rows]

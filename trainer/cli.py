@@ -260,10 +260,11 @@ def tune(
 ) -> None:
     """Learn the index's fusion weights from judged queries.
 
-    Two numbers: how much words count beside meaning, and how far a query moves towards what it found first. They are
-    chosen by nDCG@10, and kept only if queries that had no part in the choice gain beyond chance; `query`, `bench` and
-    the Python API then use them. Test judgements are never learnt from: with BEIR_DIR its dev split is taken, else its
-    train split. Where the index's encoder was trained on that split, take --split held-out.
+    Three numbers: how much words count beside meaning, how far a query moves towards what it found first, and whether
+    passages are lifted towards those like them. They are chosen by nDCG@10, and kept only if queries that had no part
+    in the choice gain beyond chance; `query`, `bench` and the Python API then use them. Test judgements are never
+    learnt from: with BEIR_DIR its dev split is taken, else its train split. Where the index's encoder was trained on
+    that split, take --split held-out.
     """
     from trainer import tune as tuning
 

@@ -1,4 +1,4 @@
-"""Fusion weights learnt from judgements: two numbers, cross-validated, kept only where they help beyond chance.
+"""Fusion weights learnt from judgements: three numbers, cross-validated, kept only where they help beyond chance.
 
 Every query is retrieved once; all settings are tried on its arrays. Knows nothing of how an encoder is trained.
 """
@@ -27,7 +27,7 @@ from indexer.snapshot import Snapshot, document_name, documents_of
 from indexer.writer import Writer
 from searchengine.engine import POOLED
 from searchengine.feedback import ask_again
-from searchengine.fusion import DEFAULT, Weights
+from searchengine.fusion import DEFAULT, NEIGHBOURS, Weights
 from searchengine.hits import Candidates
 from searchengine.neighbours import lifted
 from trainer.choice import choose, cross_validate
@@ -35,7 +35,8 @@ from trainer.sources import labels_of_beir, read_labels
 
 SPANS = (0.0, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0)  # around the default by factors of √2
 SHARES = (0.0, 0.5, 1.0, 2.0)
-GRID = tuple(Weights(span, share) for span, share in itertools.product(SPANS, SHARES))
+LIFTS = (0.0, NEIGHBOURS)
+GRID = tuple(Weights(*settings) for settings in itertools.product(SPANS, SHARES, LIFTS))
 MEASURE = "nDCG@10"
 CUTOFF = 10
 CHANCE = 0.05
@@ -171,25 +172,31 @@ def decide(weights: Weights, gain: float, p: float) -> tuple[bool, str]:
 
 def as_text(report: TuneReport) -> str:
     """Draw every setting's mean as a table, then what was chosen and what it brings."""
-    means = {(weights.span, weights.feedback): value for weights, value in report.grid}
+    lift = report.weights.neighbours
+    means = {(weights.span, weights.feedback): value for weights, value in report.grid if weights.neighbours == lift}
     rows = [[f"span {span:g}", *(f"{means[span, share]:.4f}" for share in SHARES)] for span in SPANS]
     chosen, default = report.weights, DEFAULT
     return "\n".join(
         [
-            f"{report.queries:,} queries of {report.origin}, {MEASURE} by lexical span and feedback",
+            f"{report.queries:,} queries of {report.origin}, {MEASURE} by span and feedback, neighbours {lift:g}",
             draw([["", *(f"feedback {share:g}" for share in SHARES)], *rows]),
-            f"default: span {default.span:g}, feedback {default.feedback:g}: {report.before:.4f}",
-            f"chosen: span {chosen.span:g}, feedback {chosen.feedback:g}; cross-validated {report.after:.4f} "
+            f"default: {named(default)}: {report.before:.4f}",
+            f"chosen: {named(chosen)}; cross-validated {report.after:.4f} "
             f"({report.after - report.before:+.4f} [{report.low:+.4f}, {report.high:+.4f}], p {report.p:.4f})",
             f"{'kept' if report.kept else 'not kept'}: {report.reason}",
         ]
     )
 
 
+def named(weights: Weights) -> str:
+    """Spell weights out."""
+    return f"span {weights.span:g}, feedback {weights.feedback:g}, neighbours {weights.neighbours:g}"
+
+
 def distance(weights: Weights) -> float:
-    """Tell how far weights lie from the default: octaves of the span (0 as if 0.5) plus the change of the feedback."""
+    """Tell how far weights lie from the default: octaves of the span (0 as if 0.5) plus the change of the others."""
     octaves = abs(math.log2(max(weights.span, 0.5) / DEFAULT.span))
-    return octaves + abs(weights.feedback - DEFAULT.feedback)
+    return octaves + abs(weights.feedback - DEFAULT.feedback) + abs(weights.neighbours - DEFAULT.neighbours)
 
 
 def store(folder: Path, report: TuneReport, fingerprint: str) -> None:
@@ -272,7 +279,7 @@ def numbers_of(snapshot: Snapshot, judged: Judged, folder: Path, progress: Progr
 def rank(asked: Asked, weights: Weights) -> Candidates:
     """Fuse as the engine does by default, with other weights."""
     found = ask_again(asked.pool, asked.vectors, asked.vector, asked.moments, weights)
-    return lifted(found, asked.pool, asked.vectors, asked.alike)
+    return lifted(found, asked.pool, asked.vectors, asked.alike, share=weights.neighbours)
 
 
 def ndcg(fused: Candidates, asked: Asked, documents: np.ndarray, grades: np.ndarray, left_out: int = -1) -> float:

@@ -60,7 +60,7 @@ def fusion_line(stored: Any) -> str:
         weights = weights_of({FUSION: stored})
     except ValueError as error:
         return f"damaged ({error}; searchengine tune --reset restores the default)"
-    line = f"lexical span {weights.span:g}, feedback {weights.feedback:g}"
+    line = f"lexical span {weights.span:g}, feedback {weights.feedback:g}, neighbours {weights.neighbours:g}"
     learnt = stored.get("learnt") if isinstance(stored, dict) else None
     if not isinstance(learnt, dict):
         return f"{line} (the default)" if stored is None else line

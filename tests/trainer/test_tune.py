@@ -234,7 +234,16 @@ def test_nothing_is_stored_where_other_weights_do_not_help(index: Path, by_meani
 # What is refused ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stored", [{"span": "4"}, {"span": -1, "feedback": 1}, {"span": 4, "feedback": None}, [4, 1]])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"span": "4"},
+        {"span": -1, "feedback": 1},
+        {"span": 4, "feedback": None},
+        {"span": 4, "feedback": 1, "neighbours": 2},
+        [4, 1],
+    ],
+)
 def test_damaged_weights_are_named_and_reset_mends_them(index: Path, stored: object) -> None:
     with Writer(index) as writer:
         writer.store_setting(FUSION, stored)
