@@ -30,6 +30,7 @@ from indexer.errors import DataError, StorageError, UsageError
 from indexer.index import is_index
 from indexer.progress import SILENT, Progress
 from indexer.snapshot import Snapshot
+from searchengine.fusion import FUSIONS
 from searchengine.rerank import DEPTH as RERANK_DEPTH
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 MODES = ("bm25", "dense", "hybrid")
 ALL_MODES = (*MODES, "rm3")
 RERANKED = "+rerank"  # behind a mode's name
-FUSION = "neighbours"  # the engine's default, named so that the report can tell it
+FUSION = FUSIONS[0]  # the engine's default, named so that the report can tell it
 TIMED_QUERIES = 1000  # at most, spread evenly: enough for a 95th percentile
 TIMED_RERANKED = 50  # of a reranked mode: reading fifty passages takes a hundred times as long as finding them
 WARM_UP_QUERIES = 5  # the first ones load the encoder and map files

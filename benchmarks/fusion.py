@@ -104,7 +104,7 @@ def again(asked: Asked) -> Candidates:
 
 
 def near(asked: Asked, **settings: Any) -> Candidates:
-    """``neighbours``, or with other settings."""
+    """``neighbours`` with other settings."""
     return neighbours.lifted(again(asked), asked.pool, asked.vectors, asked.alike, **settings)
 
 
@@ -125,7 +125,9 @@ WAYS: dict[str, Callable[[Asked], Candidates]] = {
     "feedback": again,
     "neighbours, 5": lambda asked: near(asked, nearest=5),
     "neighbours, all of it": lambda asked: near(asked, share=1.0),
-    "neighbours": near,
+    "neighbours": lambda asked: neighbours.ask_and_lift(
+        asked.pool, asked.vectors, asked.vector, asked.moments, asked.alike
+    ),
 }
 
 

@@ -25,7 +25,7 @@ from searchengine import expansion, filters, query, retrieve
 from searchengine.feedback import ask_again
 from searchengine.fusion import FUSIONS, LISTS, Weights, standard, trust, weights_of
 from searchengine.hits import Answer, Candidates, Hit, Ranking
-from searchengine.neighbours import lifted
+from searchengine.neighbours import ask_and_lift
 from searchengine.rerank import DEPTH as DEPTH_RERANKED
 from searchengine.rerank import LATE, LateInteraction, Reranker, blend, default_weight
 
@@ -314,10 +314,9 @@ class Searcher:
         weights = self._weights(generation)
         if fusion == "standard":
             return (*pool.lists(), standard(pool, *sample.moments(vector), span=weights.span))
-        fused = ask_again(pool, vectors, vector, sample.moments, weights)
-        if fusion == "neighbours":
-            fused = lifted(fused, pool, vectors, sample.alike, share=weights.neighbours)
-        return (*pool.lists(), fused)
+        if fusion == "feedback":
+            return (*pool.lists(), ask_again(pool, vectors, vector, sample.moments, weights))
+        return (*pool.lists(), ask_and_lift(pool, vectors, vector, sample.moments, sample.alike, weights))
 
     def _expanded(
         self, generation: Generation, terms: list[Term], allowed: retrieve.Allowed | None

@@ -5,10 +5,13 @@ Knows nothing of files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from indexer.vectors import best
-from searchengine.fusion import NEIGHBOURS
+from searchengine.feedback import ask_again
+from searchengine.fusion import DEFAULT, NEIGHBOURS, Weights
 from searchengine.hits import Candidates, Pool
 
 READ = 100
@@ -47,3 +50,16 @@ def lifted(
     ahead = np.maximum(scores[others] - scores[:count, None], 0)
     scores[:count] += share * pool.trust * (likeness * ahead).mean(axis=1)
     return Candidates(*best(found.passages, scores, len(found)))
+
+
+def ask_and_lift(
+    pool: Pool,
+    vectors: np.ndarray,
+    vector: np.ndarray,
+    moments: Callable[[np.ndarray], tuple[float, float]],
+    alike: float,
+    weights: Weights = DEFAULT,
+) -> Candidates:
+    """Fuse a pool as the engine does by default: ``ask_again``, then ``lifted``; arguments as theirs."""
+    found = ask_again(pool, vectors, vector, moments, weights)
+    return lifted(found, pool, vectors, alike, share=weights.neighbours)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from indexer.analysis import Term
-from indexer.snapshot import Generation, documents_of
+from indexer.snapshot import Generation
 from indexer.vectors import DECIMALS, Segment, nearest
 from searchengine.hits import Candidates, Pool
 
@@ -93,15 +93,15 @@ class Sample:
         return mean, math.sqrt(float(exact @ exact) / len(exact))
 
 
-def vectors_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int) -> np.ndarray:
-    """Fetch the stored vectors of live passages int64 [n]: float32 [n, dimension]."""
-    vectors = np.zeros((len(passages), dimension), np.float32)
+def stored_of(segments: Sequence[Segment], passages: np.ndarray, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fetch what is stored of live passages int64 [n]: vectors float32 [n, dimension] and documents int64 [n]."""
+    vectors, documents = np.zeros((len(passages), dimension), np.float32), np.full(len(passages), -1, np.int64)
     for segment in segments:
         positions, rows = segment.rows_of(passages)
         if len(positions) == len(passages):
-            return segment.vectors(rows)
-        vectors[positions] = segment.vectors(rows)
-    return vectors
+            return segment.vectors(rows), segment.documents[rows]
+        vectors[positions], documents[positions] = segment.vectors(rows), segment.documents[rows]
+    return vectors, documents
 
 
 def pool(
@@ -121,7 +121,7 @@ def pool(
     """
     passages = np.sort(np.concatenate([dense.passages, lexical.passages]))
     passages = passages[np.flatnonzero(np.diff(passages, prepend=-1))]  # np.union1d would import numpy.ma (5 ms)
-    vectors = vectors_of(generation.segments, passages, len(vector))
+    vectors, documents = stored_of(generation.segments, passages, len(vector))
     cosines = dense.score_of(passages)
     cosines = np.where(np.isnan(cosines), np.round(vectors @ vector, DECIMALS), cosines)
     bm25 = (lexical if every is None else every).score_of(passages)
@@ -133,5 +133,4 @@ def pool(
         found, scores = generation.postings.search(terms, int(unseen.sum()), passages[unseen])
         bm25[np.searchsorted(passages, found)] = scores
     full = 0.0 if generation.postings is None else generation.postings.full_score(terms)
-    documents = documents_of(generation.segments, passages)
     return Pool(passages, cosines, bm25, full, trust, documents), vectors

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +14,7 @@ import pytest
 
 import searchengine
 from searchengine import Searcher
+from tests.endpoint import Stub, serving
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "examples" / "library"
@@ -83,3 +84,10 @@ def small_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("cross") / "tiny"
     CrossEncoder(modules=[transformer, Pooling(384, "mean"), scoring], device="cpu").save_pretrained(str(place))
     return place
+
+
+@pytest.fixture
+def stub() -> Iterator[tuple[str, type[Stub]]]:
+    """A language model's endpoint on this machine: its address, and the handler that keeps what it was asked."""
+    with serving() as served:
+        yield served

@@ -15,7 +15,8 @@ from benchmarks.metrics import Measured, measure
 from benchmarks.runs import Run
 from indexer.progress import SILENT, Progress
 from indexer.vectors import best
-from searchengine.fusion import LEXICAL_SPAN
+from searchengine.fusion import standard
+from searchengine.hits import Pool
 from trainer.batch import Ids
 from trainer.corpus import Corpus
 from trainer.encoder import TrainableEncoder
@@ -207,12 +208,14 @@ def rankings(queries: np.ndarray, rows: np.ndarray, documents: np.ndarray) -> li
 def fused_rankings(
     queries: np.ndarray, rows: np.ndarray, documents: np.ndarray, texts: Sequence[Ids], words: WordScores
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rank as ``rankings`` does, by cosines in standard deviations plus what the queries' words tell (``standard``)."""
+    """Rank as ``rankings`` does, by what the engine's ``standard`` makes of cosines and the queries' words."""
     found = []
     for vector, ids in zip(queries, texts, strict=True):
-        cosines = (rows @ vector).astype(np.float64)
-        scores = (cosines - cosines.mean()) / (cosines.std() or 1) + LEXICAL_SPAN * words.shares(ids)
-        found.append(best(documents, scores, DEPTH_KEPT))
+        cosines = rows @ vector
+        bm25, full = words.bm25(ids)
+        moments = float(cosines.mean(dtype=np.float64)), float(cosines.std(dtype=np.float64))
+        ranked = standard(Pool(documents, cosines, bm25, full), *moments, count=DEPTH_KEPT)
+        found.append((ranked.passages, ranked.scores))
     return found
 
 

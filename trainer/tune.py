@@ -26,10 +26,9 @@ from indexer.progress import SILENT, Progress
 from indexer.snapshot import Snapshot, document_name, documents_of
 from indexer.writer import Writer
 from searchengine.engine import POOLED
-from searchengine.feedback import ask_again
 from searchengine.fusion import DEFAULT, NEIGHBOURS, Weights
 from searchengine.hits import Candidates
-from searchengine.neighbours import lifted
+from searchengine.neighbours import ask_and_lift
 from trainer.choice import choose, cross_validate
 from trainer.sources import labels_of_beir, read_labels
 
@@ -278,8 +277,7 @@ def numbers_of(snapshot: Snapshot, judged: Judged, folder: Path, progress: Progr
 
 def rank(asked: Asked, weights: Weights) -> Candidates:
     """Fuse as the engine does by default, with other weights."""
-    found = ask_again(asked.pool, asked.vectors, asked.vector, asked.moments, weights)
-    return lifted(found, asked.pool, asked.vectors, asked.alike, share=weights.neighbours)
+    return ask_and_lift(asked.pool, asked.vectors, asked.vector, asked.moments, asked.alike, weights)
 
 
 def ndcg(fused: Candidates, asked: Asked, documents: np.ndarray, grades: np.ndarray, left_out: int = -1) -> float:

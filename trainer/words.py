@@ -35,11 +35,10 @@ class WordScores:
         self._weights = np.repeat(self._idf, held) * times * (K1 + 1) / (times + norms[self._numbers])
         self._count = len(texts)
 
-    def shares(self, query: Ids) -> np.ndarray:
-        """Score every text by a query's different tokens: float64 [n], 0 where none of them is.
+    def bm25(self, query: Ids) -> tuple[np.ndarray, float]:
+        """Score every text by a query's different tokens, float64 [n], and tell the full score.
 
-        Divided by the geometric mean of the best score and the full one, which a text of average length with each
-        token once would have: what ``searchengine.fusion.standard`` multiplies by its span.
+        That is what a text of average length with each token once would have.
         """
         scores = np.zeros(self._count)
         full = 0.0
@@ -51,5 +50,14 @@ class WordScores:
             held = slice(self._bounds[at], self._bounds[at + 1])
             scores[self._numbers[held]] += self._weights[held]
             full += float(self._idf[at])
+        return scores, full
+
+    def shares(self, query: Ids) -> np.ndarray:
+        """Score every text by a query's tokens: float64 [n], 0 where none of them is.
+
+        Divided by the geometric mean of the best score and the full one: what ``searchengine.fusion.standard``
+        multiplies by its span.
+        """
+        scores, full = self.bm25(query)
         best = float(scores.max(initial=0))
         return scores / np.sqrt(best * full) if best > 0 else scores

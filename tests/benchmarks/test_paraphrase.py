@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from benchmarks.endpoint import KEY, Endpoint
 from benchmarks.paraphrase import paraphrase
 from indexer.errors import DataError, UsageError
-from tests.endpoint import Stub, serving
-
-
-@pytest.fixture
-def stub() -> Iterator[tuple[str, type[Stub]]]:
-    with serving() as served:
-        yield served
 
 
 def test_each_query_is_sent_once_and_answered_in_order(stub, monkeypatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import searchengine
 from benchmarks.endpoint import Endpoint
 from indexer.errors import DataError, ModelError, UsageError
 from searchengine import Document
-from tests.endpoint import Stub, serving
 from trainer.adapt import adapt
 from trainer.generated import ANSWERS, LONGEST, ask_for, worded
 
@@ -24,12 +22,6 @@ QUESTIONS = {
     5: "winter. in drip Lofts",
     8: "twice. turns tide The",
 }  # the stub turns words round
-
-
-@pytest.fixture
-def stub() -> Iterator[tuple[str, type[Stub]]]:
-    with serving() as served:
-        yield served
 
 
 def test_each_passage_is_asked_for_once_and_the_answers_are_kept(stub, tmp_path) -> None:
